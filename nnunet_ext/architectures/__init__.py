@@ -1,0 +1,9 @@
+"""Networks of the four methods. They need torch and dynamic_network_architectures only, not nnU-Net.
+
+nnU-Net's plans name a network by this package's path (``nnunet_ext.architectures.ModalityPairingUNet``), so trained
+models keep loading when a file moves.
+"""
+
+from nnunet_ext.architectures.network_output import NetworkOutput
+
+__all__ = ["NetworkOutput"]

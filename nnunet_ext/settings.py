@@ -1,0 +1,65 @@
+"""Settings of a method: the paper's values as defaults, overridden by the ``"nnunet_ext"`` block of a plans file."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+PLANS_KEY = "nnunet_ext"
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class SettingsError(ValueError):
+    """A setting that does not exist, has the wrong type, or is out of range."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainingSettings:
+    """Settings every trainer has. Defaults are nnU-Net's own; a method's settings override those its paper states."""
+
+    num_epochs: int = Field(1000, ge=1)  # nnU-Net
+    num_iterations_per_epoch: int = Field(250, ge=1)  # nnU-Net
+    num_val_iterations_per_epoch: int = Field(50, ge=1)  # nnU-Net
+    save_every: int = Field(50, ge=1)  # nnU-Net; epochs between two checkpoint_latest.pth
+    initial_lr: float = Field(1e-2, gt=0)  # nnU-Net
+    weight_decay: float = Field(3e-5, ge=0)  # nnU-Net
+
+
+SettingsType = TypeVar("SettingsType", bound=TrainingSettings)
+
+
+def read_settings(settings_class: type[SettingsType], values: Mapping[str, Any]) -> SettingsType:
+    """Settings with the given values in place of the defaults.
+
+    Args:
+        settings_class: The method's settings.
+        values: Setting name -> value as JSON gives it; an empty mapping gives the paper's values.
+
+    Raises:
+        SettingsError: Unknown name, wrong type or value out of range; the message lists the valid settings.
+    """
+    try:
+        return settings_class(**values)
+    except ValidationError as error:
+        problems = "; ".join(_describe(problem) for problem in error.errors())
+        valid = ", ".join(f"{field.name} ({_type_name(field.type)})" for field in fields(settings_class))
+        raise SettingsError(f"Settings of {settings_class.__name__}: {problems}. Valid settings: {valid}.") from None
+
+
+def settings_as_json(settings: TrainingSettings) -> dict[str, Any]:
+    """All settings, defaults included, as the plans file holds them."""
+    return asdict(settings)
+
+
+def _describe(problem: Any) -> str:
+    name = ".".join(str(part) for part in problem["loc"]) or "settings"
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"unknown setting '{name}'"
+    message = problem["msg"]
+    return f"{name} = {problem['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _type_name(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
