@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 
 def poly(epoch: int, initial_lr: float, num_epochs: int, exponent: float = 0.9) -> float:
@@ -30,27 +29,23 @@ def with_warmup(epoch: int, initial_lr: float, warmup_epochs: int, learning_rate
     return initial_lr * (epoch + 1) / warmup_epochs if epoch < warmup_epochs else learning_rate
 
 
-class EpochScheduler(LRScheduler):
+class EpochScheduler:
     """Sets every parameter group to ``learning_rate(epoch)``.
 
     nnU-Net calls ``step(current_epoch)`` at the start of each epoch and keeps no scheduler state in its checkpoints, so
     a schedule that depends on the absolute epoch alone is right after resuming as well.
 
     Args:
-        optimizer: Optimizer whose learning rate is set.
+        optimizer: Optimizer whose learning rate is set; at once to that of epoch 0.
         learning_rate: Absolute epoch, counted from 0, to learning rate.
     """
 
     def __init__(self, optimizer: Optimizer, learning_rate: Callable[[int], float]):
-        self.learning_rate = learning_rate
         self.optimizer = optimizer
-        # Not super().__init__: it steps by itself and counts calls, where only nnU-Net's epoch counts here.
+        self.learning_rate = learning_rate
         self.step(0)
 
-    def step(self, epoch: int | None = None) -> None:
+    def step(self, epoch: int) -> None:
         """Set the learning rate of ``epoch`` (absolute, from 0)."""
-        if epoch is None:
-            raise ValueError("EpochScheduler.step needs the epoch: nnU-Net passes its current epoch.")
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(epoch)
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]

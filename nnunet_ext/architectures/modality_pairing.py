@@ -1,0 +1,206 @@
+"""Modality-pairing U-Net.
+
+Wang et al., Modality-Pairing Learning for Brain Tumor Segmentation, BraTS 2020 (second place),
+https://doi.org/10.1007/978-3-030-72084-1_21. Written from the paper; no code of the authors is public.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from dynamic_network_architectures.building_blocks.helper import get_matching_convtransp, maybe_convert_scalar_to_list
+from dynamic_network_architectures.building_blocks.simple_conv_blocks import StackedConvBlocks
+from dynamic_network_architectures.initialization.weight_init import InitWeights_He
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.dropout import _DropoutNd
+
+from nnunet_ext.architectures.branches import BranchInputConv, BranchwiseConv
+from nnunet_ext.architectures.network_output import NetworkOutput
+
+
+class ModalityPairingUNet(nn.Module):
+    """Parallel U-Nets, one a group of modalities, densely connected to each other.
+
+    Every encoder layer after the first sees all branches (Eq. 2). The first convolution of a decoder block sees its own
+    branch from below and the skips of all branches (Eq. 3); upsampling and the block's other convolutions are
+    branch-own. The classifiers read the concatenated features of all branches.
+
+    Each branch is as wide as ``features_per_stage`` says. Inside, the features of all branches are one tensor,
+    ``[A, B, ...]`` along channels, so a layer that sees all branches is one convolution.
+
+    Args:
+        input_channels: Channels of the input: the modalities, then, in a cascade, the one-hot channels.
+        n_stages: Number of resolutions.
+        features_per_stage: Features of one branch at each resolution.
+        conv_op: ``nn.Conv2d`` or ``nn.Conv3d``.
+        kernel_sizes: Kernel size of each stage, in voxels.
+        strides: Stride into each stage, in voxels; the first is usually 1.
+        n_conv_per_stage: Convolutions of each encoder stage; 2 in the paper.
+        num_classes: Number of logits.
+        n_conv_per_stage_decoder: Convolutions of each decoder stage; 2 in the paper.
+        modality_groups: Channel indices of each branch, in the order of the branches. Channels in no group (the
+            cascade's one-hot channels) belong to every branch.
+        conv_bias: Whether convolutions have a bias.
+        norm_op: Normalization, per channel or None; the paper's is ``nn.InstanceNorm3d``.
+        norm_op_kwargs: Its arguments.
+        dropout_op: Dropout in every block, or None.
+        dropout_op_kwargs: Its arguments.
+        nonlin: Activation; the paper's is ``nn.LeakyReLU``.
+        nonlin_kwargs: Its arguments.
+        deep_supervision: Whether logits are a list, highest resolution first.
+
+    Raises:
+        ValueError: Fewer than two groups, an empty group, an index out of range, or a channel in two groups.
+    """
+
+    def __init__(
+        self,
+        input_channels: int,
+        n_stages: int,
+        features_per_stage: int | Sequence[int],
+        conv_op: type[_ConvNd],
+        kernel_sizes: int | Sequence[int] | Sequence[Sequence[int]],
+        strides: int | Sequence[int] | Sequence[Sequence[int]],
+        n_conv_per_stage: int | Sequence[int],
+        num_classes: int,
+        n_conv_per_stage_decoder: int | Sequence[int],
+        modality_groups: Sequence[Sequence[int]],
+        conv_bias: bool = False,
+        norm_op: type[nn.Module] | None = None,
+        norm_op_kwargs: dict[str, Any] | None = None,
+        dropout_op: type[_DropoutNd] | None = None,
+        dropout_op_kwargs: dict[str, Any] | None = None,
+        nonlin: type[nn.Module] | None = None,
+        nonlin_kwargs: dict[str, Any] | None = None,
+        deep_supervision: bool = False,
+    ):
+        super().__init__()
+        check_groups(modality_groups, input_channels)
+        self.deep_supervision = deep_supervision
+        self.num_branches = branches = len(modality_groups)
+        shared = [c for c in range(input_channels) if not any(c in group for group in modality_groups)]
+        features = _per_stage(features_per_stage, n_stages)
+        joint = [branches * width for width in features]
+        kernels = [maybe_convert_scalar_to_list(conv_op, size) for size in _per_stage(kernel_sizes, n_stages)]
+        stride = [maybe_convert_scalar_to_list(conv_op, step) for step in _per_stage(strides, n_stages)]
+        encoder_convs = _per_stage(n_conv_per_stage, n_stages)
+        decoder_convs = _per_stage(n_conv_per_stage_decoder, n_stages - 1)
+        block = {
+            "conv_op": conv_op,
+            "conv_bias": conv_bias,
+            "norm_op": norm_op,
+            "norm_op_kwargs": norm_op_kwargs,
+            "dropout_op": dropout_op,
+            "dropout_op_kwargs": dropout_op_kwargs,
+            "nonlin": nonlin,
+            "nonlin_kwargs": nonlin_kwargs,
+        }
+
+        def after_conv(width: int) -> nn.Sequential:
+            """Dropout, normalization, activation, in the order of nnU-Net's blocks."""
+            layers: list[nn.Module] = []
+            if dropout_op is not None:
+                layers.append(dropout_op(**(dropout_op_kwargs or {})))
+            if norm_op is not None:
+                layers.append(norm_op(width, **(norm_op_kwargs or {})))
+            if nonlin is not None:
+                layers.append(nonlin(**(nonlin_kwargs or {})))
+            return nn.Sequential(*layers)
+
+        def branchwise(width: int, kernel: Sequence[int], bias: bool) -> BranchwiseConv:
+            padding = [(size - 1) // 2 for size in kernel]
+            return BranchwiseConv(branches, lambda: conv_op(width, width, kernel, 1, padding, bias=bias))
+
+        channel_groups = [[*group, *shared] for group in modality_groups]
+        first = BranchInputConv(conv_op, input_channels, channel_groups, features[0], kernels[0], stride[0], conv_bias)
+        self.encoder = nn.ModuleList()
+        for stage in range(n_stages):
+            layers: list[nn.Module] = []
+            if stage == 0:
+                layers += [first, after_conv(joint[0])]
+            convs = encoder_convs[stage] - (stage == 0)
+            if convs:
+                below, step = (joint[stage - 1], stride[stage]) if stage else (joint[0], 1)
+                layers.append(
+                    StackedConvBlocks(
+                        num_convs=convs,
+                        input_channels=below,
+                        output_channels=joint[stage],
+                        kernel_size=kernels[stage],
+                        initial_stride=step,
+                        **block,
+                    )
+                )
+            self.encoder.append(nn.Sequential(*layers))
+
+        transposed = get_matching_convtransp(conv_op)
+        # decoder stages in the order of computation, lowest resolution first, as in nnU-Net's decoder
+        self.upsamplings = nn.ModuleList()
+        self.own_convs = nn.ModuleList()
+        self.skip_convs = nn.ModuleList()
+        self.merged = nn.ModuleList()
+        self.later_convs = nn.ModuleList()
+        self.classifiers = nn.ModuleList()
+        for index, stage in enumerate(range(n_stages - 2, -1, -1)):
+            low, high, step, kernel = features[stage + 1], features[stage], stride[stage + 1], kernels[stage]
+            self.upsamplings.append(
+                BranchwiseConv(branches, lambda i=low, o=high, s=step: transposed(i, o, s, s, bias=conv_bias))
+            )
+            # H([x_below, skip_A, skip_B]) is the sum of a convolution of each part, so nothing is concatenated
+            self.own_convs.append(branchwise(high, kernel, bias=False))
+            padding = [(size - 1) // 2 for size in kernel]
+            self.skip_convs.append(conv_op(joint[stage], joint[stage], kernel, 1, padding, bias=conv_bias))
+            self.merged.append(after_conv(joint[stage]))
+            later: list[nn.Module] = []
+            for _ in range(decoder_convs[index] - 1):
+                later += [branchwise(high, kernel, conv_bias), after_conv(joint[stage])]
+            self.later_convs.append(nn.Sequential(*later))
+            # every resolution has its classifier, so weights load with deep supervision on or off
+            self.classifiers.append(conv_op(joint[stage], num_classes, 1, bias=True))
+
+    def forward(self, x: Tensor) -> NetworkOutput | Tensor | list[Tensor]:
+        """Segment a batch of patches.
+
+        Args:
+            x: ``(B, input_channels, *spatial)``.
+
+        Returns:
+            Logits ``(B, num_classes, *spatial)``, or a list of them with deep supervision; in training mode a
+            NetworkOutput whose auxiliary part holds the last feature map of each branch, ``(B, features, *spatial)``.
+        """
+        skips = []
+        for stage in self.encoder:
+            x = stage(x)
+            skips.append(x)
+        logits = []
+        for index, upsampling in enumerate(self.upsamplings):
+            x = self.own_convs[index](upsampling(x)) + self.skip_convs[index](skips[-(index + 2)])
+            x = self.later_convs[index](self.merged[index](x))
+            if self.deep_supervision or index == len(self.upsamplings) - 1:
+                logits.append(self.classifiers[index](x))
+        output = logits[::-1] if self.deep_supervision else logits[0]
+        return NetworkOutput(output, x.chunk(self.num_branches, dim=1)) if self.training else output
+
+    @staticmethod
+    def initialize(module: nn.Module) -> None:
+        """He initialization, as nnU-Net's U-Net."""
+        InitWeights_He(1e-2)(module)
+
+
+def check_groups(groups: Sequence[Sequence[int]], input_channels: int) -> None:
+    """Raise ValueError unless there are two or more disjoint, non-empty groups of valid channel indices."""
+    flat = [channel for group in groups for channel in group]
+    if len(groups) < 2 or not all(len(group) for group in groups):
+        raise ValueError(f"modality_groups needs two or more groups, none of them empty; got {groups}.")
+    if len(set(flat)) < len(flat) or not all(0 <= channel < input_channels for channel in flat):
+        raise ValueError(
+            f"modality_groups needs channel indices from 0 to {input_channels - 1}, each at most once; got {groups}."
+        )
+
+
+def _per_stage(value: Any, n_stages: int) -> list:
+    values = [value] * n_stages if isinstance(value, int | np.integer) else list(value)
+    if len(values) != n_stages:
+        raise ValueError(f"Expected one entry for each of {n_stages} stages, got {values}.")
+    return values

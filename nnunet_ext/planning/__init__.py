@@ -1,0 +1,1 @@
+"""nnU-Net plans for the networks of this package."""

@@ -1,0 +1,79 @@
+"""Write a method's network and settings into nnU-Net's plans, which carry both to every later command."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
+
+HOST_NETWORKS = (
+    "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+    "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
+)
+
+
+class PlansError(ValueError):
+    """Plans that a trainer cannot use."""
+
+
+def network_path(network_class: type[nn.Module]) -> str:
+    """Path under which plans name a network of this package; independent of the file that holds it."""
+    return f"nnunet_ext.architectures.{network_class.__name__}"
+
+
+def resolved_configuration(plans: dict[str, Any], configuration: str) -> dict[str, Any]:
+    """A configuration with what it inherits from others, as nnU-Net resolves it; old plans formats included.
+
+    Args:
+        plans: Content of a plans file; not changed.
+        configuration: For example ``"3d_fullres"``.
+
+    Raises:
+        PlansError: The plans have no such configuration.
+    """
+    if configuration not in plans["configurations"]:
+        raise PlansError(
+            f"Plans '{plans['plans_name']}' have no configuration '{configuration}'; "
+            f"they have {', '.join(plans['configurations'])}."
+        )
+    return PlansManager(deepcopy(plans)).get_configuration(configuration).configuration
+
+
+def write_architecture(
+    plans: dict[str, Any],
+    configuration: str,
+    network_class: type[nn.Module],
+    topology: Callable[[dict[str, Any]], dict[str, Any]],
+    method_kwargs: dict[str, Any],
+) -> None:
+    """Make a configuration's architecture entry describe a network of this package, in place.
+
+    Args:
+        plans: Content of a plans file; its entry for ``configuration`` is changed.
+        configuration: For example ``"3d_fullres"``.
+        network_class: Network of this package.
+        topology: Takes the constructor arguments of nnU-Net's U-Net from its plans, returns those that the network
+            takes from them. Not called for plans that already describe this network.
+        method_kwargs: Constructor arguments that come from the settings and the dataset.
+
+    Raises:
+        PlansError: No such configuration, or the plans were made for another network.
+    """
+    architecture = resolved_configuration(plans, configuration)["architecture"]
+    name = architecture["network_class_name"]
+    own = network_path(network_class)
+    if name in HOST_NETWORKS:
+        kwargs = topology(deepcopy(architecture["arch_kwargs"]))
+    elif name == own:
+        kwargs = deepcopy(architecture["arch_kwargs"])
+    else:
+        raise PlansError(
+            f"Configuration '{configuration}' of plans '{plans['plans_name']}' was made for {name}, "
+            f"which cannot be turned into {own}. Use plans made by nnUNetv2_plan_experiment or for {own} (-p NAME)."
+        )
+    plans["configurations"][configuration]["architecture"] = {
+        "network_class_name": own,
+        "arch_kwargs": {**kwargs, **method_kwargs},
+        "_kw_requires_import": list(architecture["_kw_requires_import"]),
+    }

@@ -1,0 +1,5 @@
+"""Re-exports the trainers for nnU-Net, which imports every module in the folders that nnUNet_extTrainer names."""
+
+from nnunet_ext.trainers import ModalityPairingTrainer
+
+__all__ = ["ModalityPairingTrainer"]

@@ -1,0 +1,8 @@
+"""The trainers. A trainer's name is what ``nnUNetv2_train -tr`` takes and the folder its models are in."""
+
+from nnunet_ext.trainers.base import MethodTrainer
+from nnunet_ext.trainers.modality_pairing import ModalityPairingTrainer
+
+TRAINERS: tuple[type[MethodTrainer], ...] = (ModalityPairingTrainer,)
+
+__all__ = ["TRAINERS", "MethodTrainer", "ModalityPairingTrainer"]

@@ -1,0 +1,171 @@
+"""What all trainers of this package share: settings from the plans, the network in the plans, logged loss components."""
+
+import math
+from copy import deepcopy
+from os.path import join
+from typing import Any, ClassVar
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import distributed as dist
+from torch import nn
+from torch._dynamo import OptimizedModule
+
+from nnunet_ext.losses.composite import CompositeLoss
+from nnunet_ext.planning.architecture import write_architecture
+from nnunet_ext.settings import PLANS_KEY, TrainingSettings, read_settings, settings_as_json
+from nnunet_ext.trainers.component_plot import plot_component_losses
+
+COMPONENT_PREFIX = "loss_"
+
+
+class MethodTrainer(nnUNetTrainer):
+    """Base of this package's trainers.
+
+    A method sets the class attributes, says in ``topology`` and ``method_kwargs`` what goes into the plans, and overrides
+    ``_build_loss`` and ``configure_optimizers`` as in any nnU-Net trainer.
+
+    Args:
+        plans: Content of the plans file; a block ``"nnunet_ext"`` in it overrides settings. Not changed.
+        configuration: For example ``"3d_fullres"``.
+        fold: Fold, or ``"all"``.
+        dataset_json: Content of ``dataset.json``.
+        device: Device to train on.
+
+    Raises:
+        SettingsError: Unknown setting, wrong type or value out of range.
+        PlansError: The plans lack the configuration or were made for another network.
+        ModalityError: The dataset's channels do not fit the method.
+    """
+
+    paper: ClassVar[str]
+    adds: ClassVar[str]
+    network_class: ClassVar[type[nn.Module]]
+    settings_class: ClassVar[type[TrainingSettings]] = TrainingSettings
+    deep_supervision: ClassVar[bool] = False
+
+    # nnU-Net reads the names of these parameters and accepts no others
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's own signature
+    ):
+        # before nnU-Net's __init__, so that an error leaves no folder behind
+        plans, settings, notes = self.prepare_plans(plans, configuration, dataset_json)
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.settings = settings
+        self.enable_deep_supervision = self.deep_supervision
+        self.num_epochs = settings.num_epochs
+        self.num_iterations_per_epoch = settings.num_iterations_per_epoch
+        self.num_val_iterations_per_epoch = settings.num_val_iterations_per_epoch
+        self.save_every = settings.save_every
+        self.initial_lr = settings.initial_lr
+        self.weight_decay = settings.weight_decay
+        for note in notes:
+            self.print_to_log_file(note)
+
+    @classmethod
+    def prepare_plans(
+        cls, plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any]
+    ) -> tuple[dict[str, Any], Any, list[str]]:
+        """Plans that describe this method's network and hold all its settings; the given plans are not changed.
+
+        Args:
+            plans: Content of a plans file.
+            configuration: Configuration to prepare.
+            dataset_json: Content of ``dataset.json``.
+
+        Returns:
+            The plans, the settings, and lines for the training log.
+
+        Raises:
+            SettingsError, PlansError, ModalityError: As the class says.
+        """
+        plans = deepcopy(plans)
+        notes: list[str] = []
+        settings = read_settings(cls.settings_class, plans.get(PLANS_KEY, {}))
+        settings = cls.resolve_settings(settings, dataset_json, notes)
+        method_kwargs = cls.method_kwargs(settings, plans, configuration, dataset_json)
+        write_architecture(plans, configuration, cls.network_class, cls.topology, method_kwargs)
+        plans[PLANS_KEY] = settings_as_json(settings)
+        return plans, settings, notes
+
+    @classmethod
+    def resolve_settings(cls, settings: Any, dataset_json: dict[str, Any], notes: list[str]) -> Any:
+        """Settings with what depends on the dataset filled in, so that the saved plans hold it.
+
+        Args:
+            settings: Settings as the plans give them.
+            dataset_json: Content of ``dataset.json``.
+            notes: Lines for the training log can be appended.
+        """
+        return settings
+
+    @classmethod
+    def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Constructor arguments of this method's network from those of nnU-Net's U-Net."""
+        raise NotImplementedError
+
+    @classmethod
+    def method_kwargs(
+        cls, settings: Any, plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Constructor arguments of this method's network that come from the settings and the dataset."""
+        return {}
+
+    def initialize(self) -> None:
+        """Build network, optimizer and loss as nnU-Net does, then open a log entry for each loss component."""
+        super().initialize()
+        if isinstance(self.loss, CompositeLoss):
+            for name in self.loss.component_names:
+                self.logger.local_logger.my_fantastic_logging.setdefault(COMPONENT_PREFIX + name, [])
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        """Switch deep supervision of the network; stays off for methods without it."""
+        network = self.network.module if self.is_ddp else self.network
+        if isinstance(network, OptimizedModule):
+            network = network._orig_mod
+        network.deep_supervision = enabled and self.deep_supervision
+
+    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
+        """Log the training loss as nnU-Net does, and the mean of each loss component."""
+        super().on_train_epoch_end(train_outputs)
+        if not isinstance(self.loss, CompositeLoss):
+            return
+        means = self.loss.pop_component_means()
+        if self.is_ddp:
+            of_all_ranks: list[dict[str, float]] = [{} for _ in range(dist.get_world_size())]
+            dist.all_gather_object(of_all_ranks, means)
+            means = {name: math.fsum(m[name] for m in of_all_ranks) / len(of_all_ranks) for name in means}
+        for key in self._component_curves():
+            self.logger.log(key, means.get(key.removeprefix(COMPONENT_PREFIX), math.nan), self.current_epoch)
+        self.print_to_log_file("loss components", {name: round(value, 4) for name, value in means.items()})
+
+    def on_epoch_end(self) -> None:
+        """End the epoch as nnU-Net does, and plot the loss components beside progress.png."""
+        super().on_epoch_end()
+        curves = self._component_curves()
+        if self.local_rank == 0 and curves:
+            named = {key.removeprefix(COMPONENT_PREFIX): values for key, values in curves.items()}
+            plot_component_losses(named, join(self.output_folder, "progress_components.png"))
+
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        """Load a checkpoint as nnU-Net does; components that it has no history of get nan for the epochs before."""
+        super().load_checkpoint(filename_or_checkpoint)
+        log = self.logger.local_logger.my_fantastic_logging
+        if isinstance(self.loss, CompositeLoss):
+            for name in self.loss.component_names:
+                log.setdefault(COMPONENT_PREFIX + name, [math.nan] * self.current_epoch)
+        trained_with = self.my_init_kwargs["plans"].get(PLANS_KEY, {})
+        for name, value in settings_as_json(self.settings).items():
+            if trained_with.get(name) != value:
+                self.print_to_log_file(
+                    f"Setting {name} is {value} now; the checkpoint was trained with {trained_with.get(name)}."
+                )
+
+    def _component_curves(self) -> dict[str, list[float]]:
+        log = self.logger.local_logger.my_fantastic_logging
+        return {key: values for key, values in log.items() if key.startswith(COMPONENT_PREFIX)}

@@ -1,0 +1,95 @@
+"""Trainer of the modality-pairing method (Wang et al., BraTS 2020)."""
+
+from dataclasses import replace
+from typing import Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from nnunet_ext.architectures import ModalityPairingUNet
+from nnunet_ext.losses import CompositeLoss, ModalityPairingLoss
+from nnunet_ext.modalities import channel_names, resolve_groups
+from nnunet_ext.schedules import EpochScheduler, poly, with_warmup
+from nnunet_ext.settings import STRICT, TrainingSettings
+from nnunet_ext.trainers.base import MethodTrainer
+
+KNOWN_GROUPS = [["FLAIR", "T2"], ["T1ce", "T1"]]  # Sec. 2: branch A and branch B
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModalityPairingSettings(TrainingSettings):
+    """Settings of ModalityPairingTrainer."""
+
+    num_epochs: int = Field(1000, ge=1)  # Sec. 3.2
+    initial_lr: float = Field(1e-2, gt=0)  # Sec. 3.2
+    warmup_epochs: int = Field(20, ge=0)  # Sec. 3.2
+    poly_exponent: float = Field(0.9, gt=0)  # Sec. 2, learning rate strategy
+    pairing_weight: float = Field(0.5, ge=0)  # lambda_3, Eq. 5
+    # Channel names of each branch; None: FLAIR and T2, T1ce and T1 (Sec. 2) where the dataset has these four, else an
+    # even split in channel order (not stated: our choice, because the paper has no other data)
+    modality_groups: list[list[str]] | None = None
+
+
+class ModalityPairingTrainer(MethodTrainer):
+    """Two (or more) densely connected U-Nets, one a group of modalities, and a correlation loss between them."""
+
+    paper = "Wang et al., BraTS 2020 (2nd place)"
+    adds = "one branch a modality group, densely connected; correlation loss between the branches"
+    network_class = ModalityPairingUNet
+    settings_class = ModalityPairingSettings
+    deep_supervision = True
+
+    @classmethod
+    def resolve_settings(
+        cls, settings: ModalityPairingSettings, dataset_json: dict[str, Any], notes: list[str]
+    ) -> ModalityPairingSettings:
+        """Put the channel names of each branch into the settings."""
+        names = channel_names(dataset_json)
+        groups, split_evenly = resolve_groups(names, settings.modality_groups, KNOWN_GROUPS)
+        named = [[names[channel] for channel in group] for group in groups]
+        notes.append(f"Modality groups: {named}")
+        if split_evenly:
+            notes.append(
+                "The channels are not FLAIR, T2, T1ce and T1, so they were split evenly in channel order. To choose "
+                'the groups, set "modality_groups" in the "nnunet_ext" block of the plans (nnunet_ext plan --help).'
+            )
+        return replace(settings, modality_groups=named)
+
+    @classmethod
+    def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Stages, widths, strides and kernels of nnU-Net's U-Net; two convolutions a block where its blocks differ."""
+        if arch_kwargs.pop("n_blocks_per_stage", None) is not None:
+            arch_kwargs["n_conv_per_stage"] = 2  # Sec. 2: each block contains two convolutions
+            arch_kwargs["n_conv_per_stage_decoder"] = 2
+        return arch_kwargs
+
+    @classmethod
+    def method_kwargs(
+        cls,
+        settings: ModalityPairingSettings,
+        plans: dict[str, Any],
+        configuration: str,
+        dataset_json: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Channel indices of each branch."""
+        names = channel_names(dataset_json)
+        assert settings.modality_groups is not None  # resolve_settings has filled it in
+        return {"modality_groups": [[names.index(name) for name in group] for group in settings.modality_groups]}
+
+    def _build_loss(self) -> nn.Module:
+        """nnU-Net's Dice and cross entropy plus the weighted correlation loss (Eq. 5)."""
+        pairing = ModalityPairingLoss()
+        components = {"modality_pairing": (self.settings.pairing_weight, lambda features, _: pairing(*features))}
+        return CompositeLoss(super()._build_loss(), components)
+
+    def configure_optimizers(self) -> tuple[Any, EpochScheduler]:
+        """nnU-Net's SGD (Sec. 3.2 has the same values); linear warm-up, then polynomial decay of the absolute epoch."""
+        optimizer, _ = super().configure_optimizers()
+        settings = self.settings
+
+        def learning_rate(epoch: int) -> float:
+            decayed = poly(epoch, self.initial_lr, self.num_epochs, settings.poly_exponent)
+            return with_warmup(epoch, self.initial_lr, settings.warmup_epochs, decayed)
+
+        return optimizer, EpochScheduler(optimizer, learning_rate)
