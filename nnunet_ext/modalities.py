@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from nnunet_ext.errors import UserError
+
 # Spellings in use for the same contrast, lower case, without separators. Sources: BraTS 2012-2023, the Medical
 # Segmentation Decathlon's Task01, nnU-Net's BraTS dataset conversions, and common DICOM series names.
 _SPELLINGS = {
@@ -13,7 +15,7 @@ _SPELLINGS = {
 _MODALITY = {spelling: modality for modality, spellings in _SPELLINGS.items() for spelling in spellings}
 
 
-class ModalityError(ValueError):
+class ModalityError(UserError):
     """A modality or group of modalities that the dataset does not have or a method cannot use."""
 
 

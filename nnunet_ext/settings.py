@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
+from nnunet_ext.errors import UserError
+
 PLANS_KEY = "nnunet_ext"
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """A setting that does not exist, has the wrong type, or is out of range."""
 
 
@@ -43,14 +45,20 @@ def read_settings(settings_class: type[SettingsType], values: Mapping[str, Any])
     try:
         return settings_class(**values)
     except ValidationError as error:
-        problems = "; ".join(_describe(problem) for problem in error.errors())
         valid = ", ".join(f"{field.name} ({_type_name(field.type)})" for field in fields(settings_class))
-        raise SettingsError(f"Settings of {settings_class.__name__}: {problems}. Valid settings: {valid}.") from None
+        raise SettingsError(
+            f"Settings of {settings_class.__name__}: {setting_problems(error)}. Valid settings: {valid}."
+        ) from None
 
 
 def settings_as_json(settings: TrainingSettings) -> dict[str, Any]:
     """All settings, defaults included, as the plans file holds them."""
     return asdict(settings)
+
+
+def setting_problems(error: ValidationError) -> str:
+    """What is wrong with each value, as one line."""
+    return "; ".join(_describe(problem) for problem in error.errors())
 
 
 def _describe(problem: Any) -> str:

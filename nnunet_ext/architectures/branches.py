@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.conv import _ConvNd
 
 
 class BranchInputConv(nn.Module):
@@ -32,7 +31,7 @@ class BranchInputConv(nn.Module):
 
     def __init__(
         self,
-        conv_op: type[_ConvNd],
+        conv_op: type[nn.Module],
         input_channels: int,
         channel_groups: Sequence[Sequence[int]],
         features: int,
@@ -42,9 +41,11 @@ class BranchInputConv(nn.Module):
     ):
         super().__init__()
         self.input_channels = input_channels
+        self.bias = bias
+        self.stride = list(stride)
+        self.padding = [(size - 1) // 2 for size in kernel_size]
         self.convs = nn.ModuleList(
-            conv_op(len(group), features, kernel_size, stride, [(size - 1) // 2 for size in kernel_size], bias=bias)
-            for group in channel_groups
+            conv_op(len(group), features, kernel_size, stride, self.padding, bias=bias) for group in channel_groups
         )
         for branch, group in enumerate(channel_groups):
             # a buffer, so that no index is copied to the GPU in a step; not persistent, since the plans hold the groups
@@ -53,13 +54,13 @@ class BranchInputConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, input_channels, *spatial)`` to ``(B, branches * features, *spatial)``."""
-        first = self.convs[0]
         rows = []
         for branch, conv in enumerate(self.convs):
-            row = conv.weight.new_zeros(conv.out_channels, self.input_channels, *conv.weight.shape[2:])
-            rows.append(row.index_copy(1, self.get_buffer(f"channels_{branch}"), conv.weight))
-        bias = None if first.bias is None else torch.cat([conv.bias for conv in self.convs])
-        return self.convolution(x, torch.cat(rows), bias, first.stride, first.padding)
+            weight = conv.get_parameter("weight")
+            row = weight.new_zeros(weight.shape[0], self.input_channels, *weight.shape[2:])
+            rows.append(row.index_copy(1, self.get_buffer(f"channels_{branch}"), weight))
+        bias = torch.cat([conv.get_parameter("bias") for conv in self.convs]) if self.bias else None
+        return self.convolution(x, torch.cat(rows), bias, self.stride, self.padding)
 
 
 class BranchwiseConv(nn.Module):
@@ -70,7 +71,7 @@ class BranchwiseConv(nn.Module):
         make_conv: Returns the convolution (or transposed convolution) of one branch.
     """
 
-    def __init__(self, num_branches: int, make_conv: Callable[[], _ConvNd]):
+    def __init__(self, num_branches: int, make_conv: Callable[[], nn.Module]):
         super().__init__()
         self.convs = nn.ModuleList(make_conv() for _ in range(num_branches))
 

@@ -5,6 +5,7 @@ https://doi.org/10.1007/978-3-030-72084-1_21. Written from the paper; no code of
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from dynamic_network_architectures.building_blocks.helper import get_matching_co
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import StackedConvBlocks
 from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
 
 from nnunet_ext.architectures.branches import BranchInputConv, BranchwiseConv
@@ -59,7 +59,7 @@ class ModalityPairingUNet(nn.Module):
         input_channels: int,
         n_stages: int,
         features_per_stage: int | Sequence[int],
-        conv_op: type[_ConvNd],
+        conv_op: type[nn.Module],
         kernel_sizes: int | Sequence[int] | Sequence[Sequence[int]],
         strides: int | Sequence[int] | Sequence[Sequence[int]],
         n_conv_per_stage: int | Sequence[int],
@@ -110,7 +110,7 @@ class ModalityPairingUNet(nn.Module):
 
         def branchwise(width: int, kernel: Sequence[int], bias: bool) -> BranchwiseConv:
             padding = [(size - 1) // 2 for size in kernel]
-            return BranchwiseConv(branches, lambda: conv_op(width, width, kernel, 1, padding, bias=bias))
+            return BranchwiseConv(branches, partial(conv_op, width, width, kernel, 1, padding, bias=bias))
 
         channel_groups = [[*group, *shared] for group in modality_groups]
         first = BranchInputConv(conv_op, input_channels, channel_groups, features[0], kernels[0], stride[0], conv_bias)
@@ -145,7 +145,7 @@ class ModalityPairingUNet(nn.Module):
         for index, stage in enumerate(range(n_stages - 2, -1, -1)):
             low, high, step, kernel = features[stage + 1], features[stage], stride[stage + 1], kernels[stage]
             self.upsamplings.append(
-                BranchwiseConv(branches, lambda i=low, o=high, s=step: transposed(i, o, s, s, bias=conv_bias))
+                BranchwiseConv(branches, partial(transposed, low, high, step, step, bias=conv_bias))
             )
             # H([x_below, skip_A, skip_B]) is the sum of a convolution of each part, so nothing is concatenated
             self.own_convs.append(branchwise(high, kernel, bias=False))

@@ -95,6 +95,8 @@ class ModalityPairingLoss(nn.Module):
             ValueError: Fewer than two feature maps, or different shapes.
         """
         if len(features) < 2 or any(x.shape != features[0].shape for x in features):
-            raise ValueError(f"Two or more feature maps of one shape are needed, got {[tuple(x.shape) for x in features]}.")
+            raise ValueError(
+                f"Two or more feature maps of one shape are needed, got {[tuple(x.shape) for x in features]}."
+            )
         pairs = [pearson_correlation(a, b) for a, b in combinations(features, 2)]
         return -torch.stack(pairs).mean()

@@ -7,13 +7,15 @@ from typing import Any
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
+from nnunet_ext.errors import UserError
+
 HOST_NETWORKS = (
     "dynamic_network_architectures.architectures.unet.PlainConvUNet",
     "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
 )
 
 
-class PlansError(ValueError):
+class PlansError(UserError):
     """Plans that a trainer cannot use."""
 
 

@@ -1,4 +1,4 @@
-"""What all trainers of this package share: settings from the plans, the network in the plans, logged loss components."""
+"""What all trainers share: settings and network through the plans, loss components in the log."""
 
 import math
 from copy import deepcopy
@@ -22,8 +22,8 @@ COMPONENT_PREFIX = "loss_"
 class MethodTrainer(nnUNetTrainer):
     """Base of this package's trainers.
 
-    A method sets the class attributes, says in ``topology`` and ``method_kwargs`` what goes into the plans, and overrides
-    ``_build_loss`` and ``configure_optimizers`` as in any nnU-Net trainer.
+    A method sets the class attributes, says in ``topology`` and ``method_kwargs`` what goes into the plans, and
+    overrides ``_build_loss`` and ``configure_optimizers`` as in any nnU-Net trainer.
 
     Args:
         plans: Content of the plans file; a block ``"nnunet_ext"`` in it overrides settings. Not changed.

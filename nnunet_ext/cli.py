@@ -1,0 +1,100 @@
+"""The ``nnunet_ext`` command line.
+
+Commands import what they need when they run: ``nnunet_ext path`` is in users' start-up files and must not wait for
+nnU-Net.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from nnunet_ext.errors import UserError
+
+app = typer.Typer(
+    help="Multi-modal MR segmentation methods as nnU-Net v2 trainers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message and exit code 1."""
+    try:
+        app()
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+@app.command()
+def path() -> None:
+    """Print the value for nnUNet_extTrainer: export nnUNet_extTrainer="$(nnunet_ext path)"."""
+    from nnunet_ext.doctor import extended_search_path
+
+    print(extended_search_path(os.environ))
+
+
+@app.command("list")
+def list_trainers() -> None:
+    """List the trainers: name for -tr, paper, and what each adds."""
+    from nnunet_ext.trainers import TRAINERS
+
+    table = Table()
+    table.add_column("trainer", no_wrap=True)
+    table.add_column("paper")
+    table.add_column("what it adds")
+    for trainer in TRAINERS:
+        table.add_row(trainer.__name__, trainer.paper, trainer.adds)
+    Console().print(table)
+
+
+@app.command()
+def doctor() -> None:
+    """Check that nnU-Net finds the trainers; say what to type where it does not. Exit code 1 if a check fails."""
+    from nnunet_ext.doctor import run_checks
+
+    passed = True
+    for check in run_checks(os.environ):
+        print(f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.detail}")
+        if not check.passed:
+            passed = False
+            for line in check.remedy:
+                print(f"        {line}")
+    if not passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    dataset: Annotated[str, typer.Option("-d", "--dataset", help="Dataset ID or name, as for nnU-Net.")],
+    trainer: Annotated[str, typer.Option("-tr", "--trainer", help="Trainer whose settings are set.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="Name of the new plans, for -p of nnU-Net's commands.")],
+    assignments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Settings of the trainer (values as JSON), and patch_size, batch_size, base_num_features.",
+        ),
+    ] = None,
+    plans: Annotated[str, typer.Option("-p", "--plans", help="Plans to start from.")] = "nnUNetPlans",
+    configuration: Annotated[
+        list[str] | None,
+        typer.Option("-c", "--configuration", help="Configuration that patch_size and the like apply to. Repeatable."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace plans of this name.")] = False,
+) -> None:
+    """Write plans with settings of a method, to be used with -p; preprocessed data is reused."""
+    from nnunet_ext.planning.command import write_method_plans
+
+    file = write_method_plans(dataset, trainer, output, assignments or [], plans, configuration or [], overwrite)
+    print(f"Wrote {file}")
+    print(f"Train with: nnUNetv2_train {dataset} CONFIGURATION FOLD -tr {trainer} -p {output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Plans files with a method's settings: what ``nnunet_ext plan`` writes."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from nnunet_ext.planning.architecture import PlansError, resolved_configuration
+from nnunet_ext.settings import PLANS_KEY, STRICT, setting_problems
+from nnunet_ext.trainers.base import MethodTrainer
+
+
+@dataclass(frozen=True, config=STRICT)
+class ConfigurationChanges:
+    """What ``nnunet_ext plan`` can change in a configuration beside the settings; None keeps nnU-Net's choice."""
+
+    batch_size: int | None = Field(default=None, ge=1)
+    patch_size: list[int] | None = None  # voxels, in the order of the plans; divisible by the total stride
+    base_num_features: int | None = Field(default=None, ge=1)  # of the first stage; the others keep their ratio
+
+
+CHANGES = tuple(ConfigurationChanges.__dataclass_fields__)
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """``["num_epochs=50", "patch_size=[64,64,64]"]`` as a dictionary; values are JSON, anything else is text.
+
+    Raises:
+        PlansError: An entry without ``=`` or a key given twice.
+    """
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator or not key:
+            raise PlansError(f"'{assignment}' is not of the form key=value, for example num_epochs=50.")
+        if key in values:
+            raise PlansError(f"'{key}' is given twice.")
+        try:
+            values[key] = json.loads(text)
+        except json.JSONDecodeError:
+            values[key] = text
+    return values
+
+
+def plans_with_settings(
+    plans: Mapping[str, Any],
+    name: str,
+    trainer: type[MethodTrainer],
+    dataset_json: Mapping[str, Any],
+    values: Mapping[str, Any],
+    configurations: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Plans under a new name with settings and changes; they keep nnU-Net's network entry, so any trainer can use them.
+
+    Args:
+        plans: Content of the plans file to start from; not changed.
+        name: Name of the new plans.
+        trainer: Trainer whose settings the values are.
+        dataset_json: Content of ``dataset.json``.
+        values: Settings of the trainer, and the keys of ConfigurationChanges.
+        configurations: Configurations that the changes apply to; empty means all with as many dimensions as
+            ``patch_size`` has.
+
+    Raises:
+        UserError: Unknown key, bad value, unknown configuration, patch size that the strides do not divide, or channels
+            that do not fit the method.
+    """
+    new = deepcopy(dict(plans))
+    new["plans_name"] = name
+    new[PLANS_KEY] = {**new.get(PLANS_KEY, {}), **{k: v for k, v in values.items() if k not in CHANGES}}
+    try:
+        changes = ConfigurationChanges(**{k: v for k, v in values.items() if k in CHANGES})
+    except ValidationError as error:
+        raise PlansError(setting_problems(error)) from None
+    for configuration in configurations:
+        resolved_configuration(new, configuration)
+    for configuration in configurations or list(new["configurations"]):
+        resolved = resolved_configuration(new, configuration)
+        own = new["configurations"][configuration]
+        if "inherits_from" in own and not configurations:
+            continue  # gets the changes from the configuration it inherits from
+        same_dimension = changes.patch_size is None or len(changes.patch_size) == len(resolved["patch_size"])
+        if same_dimension or configurations:
+            _apply(changes, configuration, resolved, own)
+    for configuration in new["configurations"]:
+        # raises now what would be raised when training starts
+        trainer.prepare_plans(new, configuration, dict(dataset_json))
+    return new
+
+
+def _apply(changes: ConfigurationChanges, name: str, resolved: dict[str, Any], own: dict[str, Any]) -> None:
+    architecture = deepcopy(resolved["architecture"])
+    if changes.batch_size is not None:
+        own["batch_size"] = changes.batch_size
+    if changes.patch_size is not None:
+        total = np.prod(architecture["arch_kwargs"]["strides"], axis=0).tolist()
+        size = changes.patch_size
+        if len(size) != len(total) or any(s < 1 or s % t for s, t in zip(size, total, strict=True)):
+            raise PlansError(
+                f"patch_size {size} does not fit configuration '{name}': it needs {len(total)} numbers that are "
+                f"multiples of {total}, its total stride."
+            )
+        own["patch_size"] = size
+    if changes.base_num_features is not None:
+        features = architecture["arch_kwargs"]["features_per_stage"]
+        architecture["arch_kwargs"]["features_per_stage"] = [
+            max(1, round(width * changes.base_num_features / features[0])) for width in features
+        ]
+        own["architecture"] = architecture
+
+
+def write_plans(plans: Mapping[str, Any], folder: Path, overwrite: bool) -> Path:
+    """Write plans as ``folder/<plans_name>.json``, whole or not at all.
+
+    Raises:
+        PlansError: The file exists and ``overwrite`` is off.
+    """
+    file = folder / f"{plans['plans_name']}.json"
+    if file.exists() and not overwrite:
+        raise PlansError(f"{file} exists. Choose another name with -o, or add --overwrite.")
+    partial = file.with_suffix(".json.partial")
+    partial.write_text(json.dumps(plans, indent=4))
+    os.replace(partial, file)
+    return file

@@ -1,0 +1,211 @@
+"""What nnU-Net demands of every trainer. A new trainer joins by being in ``nnunet_ext.trainers.TRAINERS``."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from cases import CASES, Case, make_batch, make_trainer
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunet_ext import plugin
+from nnunet_ext.architectures import NetworkOutput
+from nnunet_ext.trainers import TRAINERS
+
+every_trainer = pytest.mark.parametrize("trainer_class", TRAINERS, ids=lambda trainer: trainer.__name__)
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+FIND_ALL = """
+import sys
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+for name in sys.argv[1:]:
+    print("FOUND", recursive_find_trainer_class_by_name(name).__name__)
+"""
+
+
+def rebuilt_network(trainer, case: Case, deep_supervision: bool):
+    """Network that nnU-Net builds from nothing but the saved plans."""
+    plans = PlansManager(json.loads(json.dumps(trainer.plans_manager.plans)))
+    configuration = plans.get_configuration(case.configuration)
+    return trainer.build_network_architecture(
+        plans, configuration, case.input_channels, case.num_classes, enable_deep_supervision=deep_supervision
+    )
+
+
+def logits_of(output):
+    logits = output.logits if isinstance(output, NetworkOutput) else output
+    return logits if isinstance(logits, list) else [logits]
+
+
+def test_trainers_are_found_by_nnunet_in_a_fresh_process():
+    names = [trainer.__name__ for trainer in TRAINERS]
+    environment = os.environ | {"nnUNet_extTrainer": os.path.dirname(plugin.__file__)}
+    run = subprocess.run(
+        [sys.executable, "-c", FIND_ALL, *names], env=environment, capture_output=True, text=True, check=True
+    )
+    found = [line.split()[1] for line in run.stdout.splitlines() if line.startswith("FOUND")]
+    assert found == names
+
+
+@every_case
+@every_trainer
+def test_training_step_gives_finite_loss_and_a_gradient_to_every_parameter(trainer_class, case, tmp_path, monkeypatch):
+    trainer = make_trainer(trainer_class, case, tmp_path, monkeypatch)
+    # as in DDP, where nnU-Net gives the lowest resolution a weight other than 0, and unused parameters are an error
+    trainer.is_ddp = True
+    loss_function = trainer._build_loss()
+    trainer.is_ddp = False
+    images, target = make_batch(trainer, case)
+    trainer.network.train()
+    loss = loss_function(trainer.network(images), target)
+    loss.backward()
+    assert torch.isfinite(loss)
+    without = [name for name, p in trainer.network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert without == []
+
+
+@every_case
+@every_trainer
+def test_train_and_validation_step_of_nnunet_run_unchanged(trainer_class, case, tmp_path, monkeypatch):
+    trainer = make_trainer(trainer_class, case, tmp_path, monkeypatch)
+    images, target = make_batch(trainer, case)
+    trainer.network.train()
+    before = [p.detach().clone() for p in trainer.network.parameters()]
+    trainer.lr_scheduler.step(0)
+    step = trainer.train_step({"data": images, "target": target})
+    trainer.network.eval()
+    with torch.no_grad():
+        validation = trainer.validation_step({"data": images, "target": target})
+    assert math.isfinite(step["loss"] + validation["loss"])
+    assert len(validation["tp_hard"]) == 3
+    assert any(not torch.equal(a, b) for a, b in zip(before, trainer.network.parameters(), strict=True))
+
+
+@every_case
+@every_trainer
+def test_prediction_gets_one_finite_tensor_from_the_saved_plans_alone(trainer_class, case, tmp_path, monkeypatch):
+    trainer = make_trainer(trainer_class, case, tmp_path, monkeypatch)
+    images, _ = make_batch(trainer, case)
+    network = rebuilt_network(trainer, case, deep_supervision=False)
+    network.load_state_dict(trainer.network.state_dict(), strict=True)
+    trainer.set_deep_supervision_enabled(False)
+    trainer.network.eval()
+    network.eval()
+    with torch.no_grad():
+        logits = network(images)
+        expected = trainer.network(images)
+    assert isinstance(logits, torch.Tensor)
+    assert logits.shape == (2, case.num_classes, *case.patch_size)
+    assert torch.equal(logits, expected)
+    assert torch.isfinite(logits.half()).all()
+
+
+@every_trainer
+def test_weights_load_strictly_with_deep_supervision_on_and_off(trainer_class, tmp_path, monkeypatch):
+    trainer = make_trainer(trainer_class, Case(), tmp_path, monkeypatch)
+    for enabled in {False, trainer.enable_deep_supervision}:
+        network = rebuilt_network(trainer, Case(), enabled)
+        network.load_state_dict(trainer.network.state_dict(), strict=True)
+
+
+@every_trainer
+def test_deep_supervision_is_switched_where_the_method_has_it(trainer_class, tmp_path, monkeypatch):
+    trainer = make_trainer(trainer_class, Case(), tmp_path, monkeypatch)
+    trainer.network = torch.compile(trainer.network, backend="eager")
+    trainer.set_deep_supervision_enabled(True)
+    assert trainer.network._orig_mod.deep_supervision is trainer_class.deep_supervision
+    trainer.set_deep_supervision_enabled(False)
+    assert trainer.network._orig_mod.deep_supervision is False
+
+
+@every_trainer
+def test_compiled_network_trains_like_the_plain_one(trainer_class, tmp_path, monkeypatch):
+    trainer = make_trainer(trainer_class, Case(), tmp_path, monkeypatch)
+    images, target = make_batch(trainer, Case())
+    trainer.network.train()
+    losses = []
+    for network in (trainer.network, torch.compile(trainer.network, backend="eager")):
+        torch.manual_seed(0)
+        losses.append(trainer.loss(network(images), target))
+        losses[-1].backward()
+    torch._dynamo.reset()
+    assert torch.allclose(losses[0], losses[1], rtol=1e-5, atol=1e-6)
+
+
+@every_trainer
+def test_checkpoint_round_trip_restores_weights_epoch_and_component_history(trainer_class, tmp_path, monkeypatch):
+    trainer = make_trainer(trainer_class, Case(), tmp_path, monkeypatch)
+    images, target = make_batch(trainer, Case())
+    for epoch in range(2):
+        trainer.current_epoch = epoch
+        trainer.on_epoch_start()
+        trainer.on_train_epoch_start()
+        trainer.on_train_epoch_end([trainer.train_step({"data": images, "target": target})])
+    trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
+    resumed = make_trainer(trainer_class, Case(), tmp_path, monkeypatch)
+    resumed.load_checkpoint(str(tmp_path / "checkpoint.pth"))
+    assert resumed.current_epoch == 2
+    assert resumed.settings == trainer.settings
+    weights = resumed.network.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in trainer.network.state_dict().items())
+    assert resumed._component_curves() == trainer._component_curves()
+    assert all(len(curve) == 2 for curve in resumed._component_curves().values())
+    resumed.on_train_epoch_start()
+    assert resumed.optimizer.param_groups[0]["lr"] == pytest.approx(resumed.lr_scheduler.learning_rate(2))
+
+
+@every_trainer
+def test_saved_model_folder_predicts_through_nnunets_predictor(trainer_class, tmp_path, monkeypatch):
+    """Two folds, mirroring, half precision on the way: what ``nnUNetv2_predict`` does, without its processes."""
+    case = Case(regions=True)
+    trainer = make_trainer(trainer_class, case, tmp_path, monkeypatch)
+    trainer.inference_allowed_mirroring_axes = (0, 1, 2)
+    model = tmp_path / "model"
+    for fold in range(2):
+        (model / f"fold_{fold}").mkdir(parents=True)
+        trainer.save_checkpoint(str(model / f"fold_{fold}" / "checkpoint_final.pth"))
+    (model / "plans.json").write_text(json.dumps(trainer.plans_manager.plans))
+    (model / "dataset.json").write_text(json.dumps(case.dataset_json))
+    monkeypatch.setenv("nnUNet_extTrainer", os.path.dirname(plugin.__file__))
+    predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(model), (0, 1))
+    logits = predictor.predict_logits_from_preprocessed_data(torch.randn(case.input_channels, 20, 18, 17))
+    assert logits.shape == (case.num_classes, 20, 18, 17)
+    assert torch.isfinite(logits).all()
+
+
+@every_trainer
+def test_wrong_plans_and_settings_leave_nothing_behind(trainer_class, tmp_path, monkeypatch):
+    plans = Case().plans
+    plans["configurations"]["3d"]["architecture"]["network_class_name"] = "some.other.Network"
+    with pytest.raises(ValueError, match=r"some\.other\.Network"):
+        make_trainer(trainer_class, Case(), tmp_path, monkeypatch, plans)
+    with pytest.raises(ValueError, match="no configuration '2d'"):
+        trainer_class(Case().plans | {"continue_training": False}, "2d", 0, Case().dataset_json, torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"unknown setting 'no_such_setting'.*num_epochs"):
+        make_trainer(trainer_class, Case(settings={"no_such_setting": 1}), tmp_path, monkeypatch)
+    assert not (tmp_path / "nnUNet_results").exists()
+
+
+@every_trainer
+def test_settings_block_reaches_the_trainer_and_the_saved_plans(trainer_class, tmp_path, monkeypatch):
+    changed = {"num_epochs": 7, "num_iterations_per_epoch": 3, "num_val_iterations_per_epoch": 2, "save_every": 5}
+    trainer = make_trainer(trainer_class, Case(settings=changed), tmp_path, monkeypatch)
+    assert {name: getattr(trainer, name) for name in changed} == changed
+    saved = trainer.plans_manager.plans["nnunet_ext"]
+    assert changed.items() <= saved.items()
+    assert set(saved) > set(changed)
+    again = make_trainer(trainer_class, Case(), tmp_path, monkeypatch, trainer.plans_manager.plans)
+    assert again.settings == trainer.settings
+    assert again.plans_manager.plans == trainer.plans_manager.plans
+
+
+@every_trainer
+def test_trainer_says_where_it_comes_from(trainer_class):
+    assert trainer_class.paper
+    assert trainer_class.adds
+    assert trainer_class.__doc__
