@@ -1,0 +1,244 @@
+"""The network against a literal two-branch reading of the paper, its wiring by perturbation, and its generality."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nnunet_ext.architectures import ModalityPairingUNet, NetworkOutput
+
+A, B = (0, 1), (2, 3)
+
+
+def make(groups=(A, B), input_channels=4, dimension=3, stages=3, base=4, strides=None, kernels=3, **kwargs):
+    torch.manual_seed(0)
+    network = ModalityPairingUNet(
+        input_channels=input_channels,
+        n_stages=stages,
+        features_per_stage=[base * 2**i for i in range(stages)],
+        conv_op=nn.Conv3d if dimension == 3 else nn.Conv2d,
+        kernel_sizes=kernels,
+        strides=strides or [1] + [2] * (stages - 1),
+        n_conv_per_stage=2,
+        num_classes=3,
+        n_conv_per_stage_decoder=2,
+        modality_groups=groups,
+        **{
+            "conv_bias": True,
+            "norm_op": nn.InstanceNorm3d if dimension == 3 else nn.InstanceNorm2d,
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "nonlin": nn.LeakyReLU,
+            "nonlin_kwargs": {"inplace": True},
+            **kwargs,
+        },
+    )
+    for parameter in network.parameters():  # norms and biases too, so that a wrong mapping shows
+        nn.init.normal_(parameter, std=0.3)
+    return network
+
+
+def two_branch_reference(network: ModalityPairingUNet, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Eq. 2 and Eq. 3 read literally: two lists of features, one convolution a branch, concatenation where it says so.
+
+    It maps the network's weights: rows ``C*m..C*(m+1)`` of a joint convolution are branch m's convolution.
+    """
+    state = network.state_dict()
+    branches = range(2)
+
+    def rows(name, branch):
+        value = state[name]
+        return value.chunk(2)[branch]
+
+    def activate(features, norm, branch):  # instance norm and leaky ReLU of one branch
+        features = F.instance_norm(features, weight=rows(f"{norm}.weight", branch), bias=rows(f"{norm}.bias", branch))
+        return F.leaky_relu(features, 0.01)
+
+    def conv(parts, weight, bias, stride=1):
+        return F.conv3d(torch.cat(parts, 1), weight, bias, stride, padding=1)
+
+    first = "encoder.0.0.convs"
+    features = [
+        activate(conv([x[:, g]], state[f"{first}.{m}.weight"], state[f"{first}.{m}.bias"]), "encoder.0.1.0", m)
+        for m, g in enumerate((list(A), list(B)))
+    ]
+    skips = []
+    for stage in range(3):
+        for layer in range(1 if stage == 0 else 2):
+            name = f"encoder.{stage}.{2 if stage == 0 else 0}.convs.{layer}"
+            stride = 2 if stage and layer == 0 else 1
+            features = [
+                activate(
+                    conv(features, rows(f"{name}.conv.weight", m), rows(f"{name}.conv.bias", m), stride),
+                    f"{name}.norm",
+                    m,
+                )
+                for m in branches
+            ]
+        skips.append(features)
+    for index, skip in enumerate(skips[1::-1]):
+        up = f"upsamplings.{index}.convs"
+        features = [
+            F.conv_transpose3d(features[m], state[f"{up}.{m}.weight"], state[f"{up}.{m}.bias"], 2) for m in branches
+        ]
+        features = [
+            activate(
+                conv(
+                    [features[m], *skip],
+                    torch.cat([state[f"own_convs.{index}.convs.{m}.weight"], rows(f"skip_convs.{index}.weight", m)], 1),
+                    rows(f"skip_convs.{index}.bias", m),
+                ),
+                f"merged.{index}.0",
+                m,
+            )
+            for m in branches
+        ]
+        later = f"later_convs.{index}"
+        features = [
+            activate(
+                conv([features[m]], state[f"{later}.0.convs.{m}.weight"], state[f"{later}.0.convs.{m}.bias"]),
+                f"{later}.1.0",
+                m,
+            )
+            for m in branches
+        ]
+    logits = F.conv3d(torch.cat(features, 1), state["classifiers.1.weight"], state["classifiers.1.bias"])
+    return logits, features
+
+
+def test_output_equals_two_branch_reading_of_equations_2_and_3():
+    network = make().double()
+    x = torch.randn(2, 4, 8, 8, 8, dtype=torch.float64)
+    output = network(x)
+    logits, features = two_branch_reference(network, x)
+    torch.testing.assert_close(output.logits, logits)
+    torch.testing.assert_close(list(output.auxiliary), features)
+
+
+def capture(network, module, x):
+    """Output of one module for an input."""
+    outputs = []
+    handle = module.register_forward_hook(lambda _, __, output: outputs.append(output.detach().clone()))
+    network.eval()
+    with torch.no_grad():
+        network(x)
+    handle.remove()
+    return outputs[0]
+
+
+def changed_branches(network, module, channel):
+    """Which branches' parts of a module's output change with one input channel."""
+    x = torch.randn(1, network.encoder[0][0].input_channels, 8, 8, 8)
+    other = x.clone()
+    other[:, channel] += torch.randn(8, 8, 8)
+    parts = zip(
+        capture(network, module, x).chunk(network.num_branches, 1),
+        capture(network, module, other).chunk(network.num_branches, 1),
+        strict=True,
+    )
+    return [not torch.equal(a, b) for a, b in parts]
+
+
+def test_first_layer_sees_only_its_own_modalities():
+    network = make()
+    assert changed_branches(network, network.encoder[0][0], channel=3) == [False, True]
+    assert changed_branches(network, network.encoder[0][0], channel=0) == [True, False]
+
+
+def test_second_layer_of_the_first_block_sees_both_branches():
+    network = make()
+    assert changed_branches(network, network.encoder[0][2], channel=3) == [True, True]
+
+
+def test_skip_of_one_branch_reaches_the_decoder_of_the_other():
+    network = make()
+    x = torch.randn(1, 8, 8, 8, 8)
+    x.requires_grad_()
+    merged = network.skip_convs[-1](x)  # x: full-resolution skips [A, B]
+    merged[:, 4:].sum().backward()  # decoder of branch B
+    assert x.grad[:, :4].abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", ["upsamplings", "own_convs", "later_convs"])
+def test_upsampling_and_own_convolutions_do_not_mix_branches(kind):
+    network = make()
+    module = getattr(network, kind)[-1]
+    width = 8 if kind == "upsamplings" else 4
+    x = torch.randn(1, 2 * width, 4, 4, 4, requires_grad=True)
+    output = module(x)
+    output[:, : output.shape[1] // 2].sum().backward()  # branch A's half
+    assert x.grad[:, :width].abs().sum() > 0
+    assert x.grad[:, width:].abs().sum() == 0
+
+
+def test_classifier_reads_the_features_of_both_branches():
+    network = make()
+    assert all(layer.in_channels == 2 * width for layer, width in zip(network.classifiers, (8, 4), strict=True))
+
+
+def test_parameter_count_by_hand():
+    # 3 stages of 4, 8, 16 features a branch, 4 channels in groups of 2, 3 classes; k = 27; joint widths 8, 16, 32
+    # encoder: first 2*(2*4*k + 4); then joint convolutions 8>8, 8>16, 16>16, 16>32, 32>32 with bias
+    # norms of the 6 encoder layers: 2*(8 + 8 + 16 + 16 + 32 + 32)
+    k = 27
+    encoder = 2 * (2 * 4 * k + 4) + sum(i * o * k + o for i, o in ((8, 8), (8, 16), (16, 16), (16, 32), (32, 32)))
+    encoder += 2 * (8 + 8 + 16 + 16 + 32 + 32)
+    # a decoder stage from c2 to c features a branch: upsampling 2*(c2*c*8 + c), own part 2*c*c*k, skips 2c*2c*k + 2c,
+    # second convolution 2*(c*c*k + c), two norms 2*2*2c, classifier 2c*3 + 3
+    decoder = sum(
+        2 * (2 * c * c * 8 + c) + 2 * c * c * k + 4 * c * c * k + 2 * c + 2 * (c * c * k + c) + 8 * c + 6 * c + 3
+        for c in (8, 4)
+    )
+    assert sum(p.numel() for p in make().parameters()) == encoder + decoder
+
+
+def test_width_of_a_branch_is_the_width_of_the_plans():
+    features = make(base=8)(torch.randn(1, 4, 8, 8, 8)).auxiliary
+    assert [tuple(x.shape) for x in features] == [(1, 8, 8, 8, 8)] * 2
+
+
+@pytest.mark.parametrize(
+    ("groups", "channels", "shape", "kwargs"),
+    [
+        (([0], [1]), 2, (8, 16), {"dimension": 2}),
+        (([0, 1], [2], [3]), 4, (8, 8, 8), {}),
+        (([2], [0, 1]), 3, (4, 8, 16), {"strides": [1, [1, 2, 2], 2], "kernels": [[1, 3, 3], 3, [3, 3, 3]]}),
+        (([0], [1]), 5, (8, 8, 8), {"deep_supervision": True}),
+        (([0], [1]), 2, (8, 8), {"dimension": 2, "norm_op": None, "dropout_op": nn.Dropout2d, "conv_bias": False}),
+    ],
+    ids=["2d", "three branches", "anisotropic, unequal groups", "cascade channels", "dropout, no norm, no bias"],
+)
+def test_output_shapes(groups, channels, shape, kwargs):
+    network = make(groups, channels, **kwargs)
+    output = network(torch.randn(2, channels, *shape))
+    assert isinstance(output, NetworkOutput)
+    assert len(output.auxiliary) == len(groups)
+    network.eval()
+    logits = network(torch.randn(2, channels, *shape))
+    if network.deep_supervision:
+        assert [tuple(x.shape) for x in logits] == [(2, 3, *shape), (2, 3, *(s // 2 for s in shape))]
+    else:
+        assert logits.shape == (2, 3, *shape)
+
+
+def test_channels_in_no_group_belong_to_every_branch():
+    network = make(([0], [1]), input_channels=3)
+    assert changed_branches(network, network.encoder[0][0], channel=2) == [True, True]
+
+
+@pytest.mark.parametrize("groups", [([0, 1],), ([0], []), ([0], [4]), ([0, 1], [1])])
+def test_bad_groups_raise(groups):
+    with pytest.raises(ValueError, match="modality_groups"):
+        make(groups)
+
+
+def test_wrong_number_of_stage_entries_raises():
+    with pytest.raises(ValueError, match="one entry for each of 3 stages"):
+        make(strides=[1, 2])
+
+
+def test_half_precision_autocast_gives_finite_logits_and_gradients():
+    network = make()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = network(1e3 * torch.randn(1, 4, 8, 8, 8))
+    output.logits.float().square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
