@@ -92,7 +92,7 @@ class ModalityPairingUNet(nn.Module):
             "norm_op": norm_op,
             "norm_op_kwargs": norm_op_kwargs,
             "dropout_op": dropout_op,
-            "dropout_op_kwargs": dropout_op_kwargs,
+            "dropout_op_kwargs": dropout_op_kwargs or {},
             "nonlin": nonlin,
             "nonlin_kwargs": nonlin_kwargs,
         }
