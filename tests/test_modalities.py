@@ -1,0 +1,81 @@
+"""Roles of channels by name, over the spellings and orders in use."""
+
+import pytest
+
+from nnunet_ext.modalities import ModalityError, channel_index, channel_names, normalise, resolve_groups
+
+KNOWN = [["FLAIR", "T2"], ["T1ce", "T1"]]
+
+
+@pytest.mark.parametrize(
+    ("spelling", "modality"),
+    [
+        *[(name, "T1") for name in ("T1", "t1n", "T1w", "T1-n")],
+        *[(name, "T1ce") for name in ("T1ce", "T1c", "T1Gd", "t1gd", "T1_CE")],
+        *[(name, "T2") for name in ("T2", "T2w", "t2")],
+        *[(name, "FLAIR") for name in ("FLAIR", "Flair", "T2f", "T2-FLAIR")],
+        ("ADC", "adc"),
+    ],
+)
+def test_spellings(spelling, modality):
+    assert normalise(spelling) == modality
+
+
+@pytest.mark.parametrize(
+    ("names", "groups"),
+    [
+        (["T1", "T1ce", "T2", "Flair"], [[3, 2], [1, 0]]),  # nnU-Net's BraTS21
+        (["FLAIR", "T1w", "t1gd", "T2w"], [[0, 3], [2, 1]]),  # Medical Segmentation Decathlon, Task01
+        (["t1n", "t1c", "t2w", "t2f"], [[3, 2], [1, 0]]),  # BraTS 2023
+    ],
+)
+def test_known_modalities_are_grouped_by_name_in_any_order(names, groups):
+    assert resolve_groups(names, None, KNOWN) == (groups, False)
+
+
+@pytest.mark.parametrize(
+    ("names", "groups"),
+    [
+        (["FLAIR", "T1ce"], [[0], [1]]),
+        (["a", "b", "c"], [[0, 1], [2]]),
+        (["T1", "T2", "FLAIR", "ADC"], [[0, 1], [2, 3]]),
+    ],
+)
+def test_other_data_is_split_evenly_and_says_so(names, groups):
+    assert resolve_groups(names, None, KNOWN) == (groups, True)
+
+
+def test_setting_comes_first_and_may_spell_modalities_otherwise():
+    groups = [["T1", "T2"], ["t1c"], ["T2-FLAIR"]]
+    assert resolve_groups(["FLAIR", "T1w", "t1gd", "T2w"], groups, KNOWN) == ([[1, 3], [2], [0]], False)
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([["T1", "PD"], ["T2"]], "Channel 'PD' does not exist.*'T1', 'T1ce', 'T2', 'FLAIR'"),
+        ([["T1", "T1ce", "T2", "FLAIR"], []], "Group 1 of modality_groups is empty"),
+        ([["T1", "T2"], ["T2", "T1ce", "FLAIR"]], "'T2' more than once"),
+        ([["T1", "T2"], ["T1ce"]], "leaves out 'FLAIR'"),
+        ([["T1", "T2", "T1ce", "FLAIR"]], "at least two groups, got 1"),
+    ],
+)
+def test_bad_groups_are_errors(groups, message):
+    with pytest.raises(ModalityError, match=message):
+        resolve_groups(["T1", "T1ce", "T2", "FLAIR"], groups, KNOWN)
+
+
+def test_one_channel_is_an_error():
+    with pytest.raises(ModalityError, match="at least two channels; the dataset has 'CT'"):
+        resolve_groups(["CT"], None, KNOWN)
+
+
+def test_ambiguous_name_is_an_error_and_the_exact_spelling_is_not():
+    assert channel_index("T1w", ["T1w", "T1n"]) == 0
+    with pytest.raises(ModalityError, match="'t1' is ambiguous"):
+        channel_index("t1", ["T1w", "T1n"])
+
+
+def test_channel_names_are_in_numerical_order():
+    names = {str(i): f"c{i}" for i in reversed(range(12))}
+    assert channel_names({"channel_names": names}) == [f"c{i}" for i in range(12)]

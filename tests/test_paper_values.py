@@ -1,0 +1,37 @@
+"""The papers' numbers: trainer, setting, value, source. Changing a default breaks this table."""
+
+from dataclasses import fields
+
+import pytest
+
+from nnunet_ext.trainers import TRAINERS, ModalityPairingTrainer
+
+PAPER_VALUES = [
+    (ModalityPairingTrainer, "num_epochs", 1000, "Wang et al., Sec. 3.2"),
+    (ModalityPairingTrainer, "initial_lr", 0.01, "Wang et al., Sec. 3.2"),
+    (ModalityPairingTrainer, "warmup_epochs", 20, "Wang et al., Sec. 3.2"),
+    (ModalityPairingTrainer, "poly_exponent", 0.9, "Wang et al., Sec. 2, learning rate strategy"),
+    (ModalityPairingTrainer, "pairing_weight", 0.5, "Wang et al., lambda_3 below Eq. 5"),
+]
+
+# settings that have no number in a paper: nnU-Net's values, or resolved from the dataset
+NOT_IN_PAPERS = {
+    "num_iterations_per_epoch": 250,
+    "num_val_iterations_per_epoch": 50,
+    "save_every": 50,
+    "weight_decay": 3e-5,
+    "modality_groups": None,
+}
+
+
+@pytest.mark.parametrize(("trainer", "setting", "value", "source"), PAPER_VALUES)
+def test_default_is_the_papers(trainer, setting, value, source):
+    assert getattr(trainer.settings_class(), setting) == value, source
+
+
+@pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.__name__)
+def test_every_setting_is_accounted_for(trainer):
+    in_paper = {setting for owner, setting, _, _ in PAPER_VALUES if issubclass(trainer, owner)}
+    for field in fields(trainer.settings_class):
+        if field.name not in in_paper:
+            assert getattr(trainer.settings_class(), field.name) == NOT_IN_PAPERS[field.name]

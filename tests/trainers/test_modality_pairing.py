@@ -1,0 +1,134 @@
+"""The trainer's loss, schedule, groups and plans."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from cases import Case, make_batch, make_trainer
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunet_ext.losses import ModalityPairingLoss
+from nnunet_ext.trainers import ModalityPairingTrainer
+
+
+def trainer_for(case, tmp_path, monkeypatch):
+    return make_trainer(ModalityPairingTrainer, case, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("case", [Case(), Case(regions=True), Case(ignore=True)], ids=["labels", "regions", "ignore"])
+def test_loss_without_pairing_is_exactly_nnunets(case, tmp_path, monkeypatch):
+    trainer = trainer_for(Case(**vars(case) | {"settings": {"pairing_weight": 0.0}}), tmp_path, monkeypatch)
+    plain = nnUNetTrainer._build_loss(trainer)
+    images, target = make_batch(trainer, case)
+    output = trainer.network.train()(images)
+    assert torch.equal(trainer.loss(output, target), plain(output.logits, target))
+
+
+def test_loss_adds_half_the_pairing_loss_of_equation_5(tmp_path, monkeypatch):
+    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+    images, target = make_batch(trainer, Case())
+    output = trainer.network.train()(images)
+    expected = nnUNetTrainer._build_loss(trainer)(output.logits, target) + 0.5 * ModalityPairingLoss()(
+        *output.auxiliary
+    )
+    assert trainer.loss(output, target).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+# lr(e) = 0.01 (e + 1) / 20 below epoch 20, then 0.01 (1 - e / 1000)^0.9:
+# 20: 0.01 * 0.98^0.9; 500: 0.01 * 0.5^0.9 = 0.0053589; 999: 0.01 * 0.001^0.9 = 1.9953e-5
+RATES = {0: 5e-4, 10: 5.5e-3, 19: 1e-2, 20: 9.8198e-3, 500: 5.35887e-3, 999: 1.99526e-5}
+
+
+@pytest.mark.parametrize(("epoch", "rate"), RATES.items())
+def test_learning_rate(epoch, rate, tmp_path, monkeypatch):
+    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+    trainer.lr_scheduler.step(epoch)
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(rate, rel=1e-5)
+
+
+@pytest.mark.parametrize(("epoch", "rate"), [(10, RATES[10]), (20, RATES[20]), (500, RATES[500])])
+def test_learning_rate_after_resuming(epoch, rate, tmp_path, monkeypatch):
+    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+    trainer.current_epoch = epoch - 1
+    trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
+    resumed = trainer_for(Case(), tmp_path, monkeypatch)
+    resumed.load_checkpoint(str(tmp_path / "checkpoint.pth"))
+    resumed.logger.local_logger.my_fantastic_logging["lrs"] = [0.0] * epoch
+    resumed.on_train_epoch_start()
+    assert resumed.optimizer.param_groups[0]["lr"] == pytest.approx(rate, rel=1e-5)
+
+
+def test_optimizer_is_sgd_with_nesterov_momentum(tmp_path, monkeypatch):
+    optimizer = trainer_for(Case(), tmp_path, monkeypatch).optimizer
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.defaults["momentum"] == 0.99
+    assert optimizer.defaults["nesterov"]
+
+
+def test_plans_hold_groups_by_name_and_by_index(tmp_path, monkeypatch):
+    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+    saved = json.loads(json.dumps(trainer.plans_manager.plans))
+    architecture = saved["configurations"]["3d"]["architecture"]
+    assert architecture["network_class_name"] == "nnunet_ext.architectures.ModalityPairingUNet"
+    assert saved["nnunet_ext"]["modality_groups"] == [["FLAIR", "T2"], ["T1ce", "T1"]]
+    assert architecture["arch_kwargs"]["modality_groups"] == [[3, 2], [1, 0]]
+    assert architecture["arch_kwargs"]["strides"] == [[1, 1, 1], [2, 2, 2], [2, 2, 2]]
+
+
+def test_even_split_is_announced_in_the_log(tmp_path, monkeypatch):
+    trainer = trainer_for(Case(channels=("b0", "b500", "b1000")), tmp_path, monkeypatch)
+    log = Path(trainer.log_file).read_text()
+    assert "split evenly" in log
+    assert "[['b0', 'b500'], ['b1000']]" in log
+
+
+def test_groups_from_the_plans(tmp_path, monkeypatch):
+    case = Case(settings={"modality_groups": [["T1"], ["t1c", "T2"], ["FLAIR"]]})
+    trainer = trainer_for(case, tmp_path, monkeypatch)
+    assert trainer.network.num_branches == 3
+    assert trainer.plans_manager.plans["nnunet_ext"]["modality_groups"] == [["T1"], ["T1ce", "T2"], ["FLAIR"]]
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (Case(channels=("CT",)), "at least two channels"),
+        (Case(settings={"modality_groups": [["PD"], ["T1"]]}), "Channel 'PD' does not exist"),
+        (Case(settings={"modality_groups": [[], ["T1"]]}), "empty"),
+        (Case(settings={"modality_groups": [["T1", "T2"], ["T1", "T1ce", "FLAIR"]]}), "'T1' more than once"),
+        (Case(settings={"modality_groups": [["T1"], ["T2"]]}), "leaves out 'T1ce', 'FLAIR'"),
+        (Case(settings={"pairing_weight": -1.0}), "pairing_weight = -1.0"),
+        (Case(settings={"pairing_weight": "high"}), "pairing_weight = 'high'"),
+        (Case(settings={"modality_groups": "T1"}), "modality_groups = 'T1'"),
+    ],
+)
+def test_bad_input_is_one_message_and_leaves_no_folder(case, message, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=message):
+        trainer_for(case, tmp_path, monkeypatch)
+    assert not (tmp_path / "nnUNet_results").exists()
+
+
+def test_residual_encoder_plans_get_two_convolutions_a_block(tmp_path, monkeypatch):
+    trainer = trainer_for(Case(residual=True), tmp_path, monkeypatch)
+    kwargs = trainer.configuration_manager.network_arch_init_kwargs
+    assert "n_blocks_per_stage" not in kwargs
+    assert kwargs["n_conv_per_stage"] == 2
+
+
+def test_resumed_training_with_other_settings_says_so(tmp_path, monkeypatch):
+    trainer = trainer_for(Case(settings={"num_epochs": 5}), tmp_path, monkeypatch)
+    trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
+    resumed = trainer_for(Case(settings={"num_epochs": 9}), tmp_path, monkeypatch)
+    resumed.load_checkpoint(str(tmp_path / "checkpoint.pth"))
+    assert "Setting num_epochs is 9 now; the checkpoint was trained with 5." in Path(resumed.log_file).read_text()
+
+
+def test_component_missing_from_an_older_history_is_nan(tmp_path, monkeypatch):
+    trainer = trainer_for(Case(settings={"pairing_weight": 0.0}), tmp_path, monkeypatch)
+    trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
+    resumed = trainer_for(Case(), tmp_path, monkeypatch)
+    resumed.load_checkpoint(str(tmp_path / "checkpoint.pth"))
+    curve = resumed._component_curves()["loss_modality_pairing"]
+    assert len(curve) == 1
+    assert curve[0] != curve[0]
