@@ -1,0 +1,105 @@
+"""Networks to compare, a method a group: what a row is, against what, and how its training loss is computed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nnunet_ext.architectures import ModalityPairingUNet, NetworkOutput
+from nnunet_ext.losses import ModalityPairingLoss
+
+CHANNELS, CLASSES = 4, 4
+
+
+@dataclass(frozen=True)
+class Size:
+    """What all networks of a run share.
+
+    Attributes:
+        patch: Patch size, in voxels; its length is the dimension.
+        batch: Batch size.
+        base: Features of the first stage; 32 at published widths.
+    """
+
+    patch: tuple[int, ...]
+    batch: int
+    base: int
+
+    @property
+    def stages(self) -> int:
+        """As many stages as halve the patch to 4 or more voxels, 6 at the most, as nnU-Net plans."""
+        stages = 1
+        while stages < 6 and all(side % 2**stages == 0 and side // 2**stages >= 4 for side in self.patch):
+            stages += 1
+        return stages
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network in the table.
+
+    Attributes:
+        name: Name in the table.
+        build: Makes the network.
+        auxiliary_loss: Loss of the auxiliary output in training, weight included; None for networks without.
+    """
+
+    name: str
+    build: Callable[[Size], nn.Module]
+    auxiliary_loss: Callable[[Any, Tensor], Tensor] | None = None
+
+    def loss(self, output: Any, target: Tensor) -> Tensor:
+        """Cross entropy of every resolution's logits, plus the auxiliary loss; the same for all networks."""
+        auxiliary = 0
+        if isinstance(output, NetworkOutput):
+            auxiliary = self.auxiliary_loss(output.auxiliary, target) if self.auxiliary_loss else 0
+            output = output.logits
+        logits = output if isinstance(output, list) else [output]
+        return sum(F.cross_entropy(x.float(), _resized(target, x.shape[2:])) for x in logits) + auxiliary
+
+
+def _resized(target: Tensor, shape: torch.Size) -> Tensor:
+    return target if target.shape[1:] == shape else F.interpolate(target[:, None].float(), shape)[:, 0].long()
+
+
+def unet_kwargs(size: Size, factor: int = 1) -> dict[str, Any]:
+    """Constructor arguments of nnU-Net's U-Net at its default widths, times ``factor``."""
+    dimension = len(size.patch)
+    widths = [factor * min(size.base * 2**i, 10 * size.base) for i in range(size.stages)]
+    return {
+        "input_channels": CHANNELS,
+        "n_stages": size.stages,
+        "features_per_stage": widths,
+        "conv_op": nn.Conv3d if dimension == 3 else nn.Conv2d,
+        "kernel_sizes": [[3] * dimension] * size.stages,
+        "strides": [[1] * dimension, *[[2] * dimension] * (size.stages - 1)],
+        "n_conv_per_stage": [2] * size.stages,
+        "num_classes": CLASSES,
+        "n_conv_per_stage_decoder": [2] * (size.stages - 1),
+        "conv_bias": True,
+        "norm_op": nn.InstanceNorm3d if dimension == 3 else nn.InstanceNorm2d,
+        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+        "nonlin": nn.LeakyReLU,
+        "nonlin_kwargs": {"inplace": True},
+        "deep_supervision": True,
+    }
+
+
+PLAIN = Row("PlainConvUNet", lambda size: PlainConvUNet(**unet_kwargs(size)))
+
+# method -> rows; ratios are against the first row
+METHODS: dict[str, list[Row]] = {
+    "modality_pairing": [
+        Row("PlainConvUNet, doubled widths", lambda size: PlainConvUNet(**unet_kwargs(size, factor=2))),
+        PLAIN,
+        Row(
+            "ModalityPairingUNet",
+            lambda size: ModalityPairingUNet(**unet_kwargs(size), modality_groups=[[3, 2], [1, 0]]),
+            lambda features, _: 0.5 * ModalityPairingLoss()(*features),
+        ),
+    ],
+}
