@@ -1,0 +1,78 @@
+"""The README's commands: ours run, nnU-Net's are parsed by nnU-Net's own parsers, make's targets exist."""
+
+import argparse
+import json
+import re
+import shlex
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+from cases import Case
+from workspace import CHECKOUT
+
+from nnunet_ext import cli
+from nnunet_ext.trainers import TRAINERS
+
+README = (CHECKOUT / "README.md").read_text()
+
+
+def commands(name):
+    """Commands of the README's bash blocks that start with a name, loop variables replaced."""
+    lines = "\n".join(re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)).splitlines()
+    return sorted({line.strip().replace("$fold", "0") for line in lines if line.strip().startswith(name)})
+
+
+@pytest.mark.parametrize("command", commands("nnunet_ext "))
+def test_own_commands_run(command, tmp_path, monkeypatch, capsys):
+    arguments = shlex.split(command)
+    channels = ("ADC", "DWI", "T2") if "ADC" in command else ("T1", "T1ce", "T2", "FLAIR")
+    case = Case(channels=channels)
+    folder = tmp_path / "Dataset137_Case"
+    folder.mkdir()
+    (folder / "nnUNetPlans.json").write_text(json.dumps(case.plans))
+    (folder / "dataset.json").write_text(json.dumps(case.dataset_json))
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.setenv("nnUNet_extTrainer", str(CHECKOUT / "nnunet_ext" / "plugin"))
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert not exit_.value.code, capsys.readouterr().err
+
+
+class Parsed(Exception):  # noqa: N818 - not an error
+    """Raised in place of running a command whose arguments nnU-Net has accepted."""
+
+
+@pytest.mark.parametrize("command", commands("nnUNetv2_"))
+def test_nnunet_accepts_the_arguments(command, monkeypatch):
+    name, *arguments = shlex.split(command)
+    (script,) = entry_points(group="console_scripts", name=name)
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_and_stop(self, *args, **kwargs):
+        parse(self, *args, **kwargs)
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    with pytest.raises(Parsed):
+        script.load()()
+
+
+def test_make_targets_exist():
+    makefile = (CHECKOUT / "Makefile").read_text()
+    targets = set(re.findall(r"`?make ([a-z-]+)", README))
+    assert {"demo", "test", "lint"} <= targets
+    assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in targets)
+
+
+def test_table_names_every_trainer():
+    assert all(f"`{trainer.__name__}`" in README for trainer in TRAINERS)
+
+
+def test_linked_files_exist():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
+    assert links
+    assert all((CHECKOUT / link).exists() for link in links)
