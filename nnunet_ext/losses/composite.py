@@ -60,6 +60,10 @@ class CompositeLoss(nn.Module):
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._count += 1
 
+    def non_finite_components(self) -> list[str]:
+        """Names of the components that were nan or infinite in a training step since the last means were taken."""
+        return [name for name, total in self._sums.items() if not torch.isfinite(total)]
+
     def pop_component_means(self) -> dict[str, float]:
         """Mean of each unweighted component over the training steps since the last call, then start anew.
 

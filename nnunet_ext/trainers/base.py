@@ -1,6 +1,7 @@
 """What all trainers share: settings and network through the plans, loss components in the log."""
 
 import math
+import os
 from copy import deepcopy
 from os.path import join
 from typing import Any, ClassVar
@@ -14,9 +15,14 @@ from torch._dynamo import OptimizedModule
 from nnunet_ext.losses.composite import CompositeLoss
 from nnunet_ext.planning.architecture import write_architecture
 from nnunet_ext.settings import PLANS_KEY, TrainingSettings, read_settings, settings_as_json
+from nnunet_ext.trainers.checkpoint import check_readable
 from nnunet_ext.trainers.component_plot import plot_component_losses
 
 COMPONENT_PREFIX = "loss_"
+
+
+class NonFiniteLossError(RuntimeError):
+    """The training loss is nan or infinite."""
 
 
 class MethodTrainer(nnUNetTrainer):
@@ -64,6 +70,8 @@ class MethodTrainer(nnUNetTrainer):
         self.save_every = settings.save_every
         self.initial_lr = settings.initial_lr
         self.weight_decay = settings.weight_decay
+        self._step = 0
+        self._cases: list[str] = []
         for note in notes:
             self.print_to_log_file(note)
 
@@ -119,6 +127,10 @@ class MethodTrainer(nnUNetTrainer):
     def initialize(self) -> None:
         """Build network, optimizer and loss as nnU-Net does, then open a log entry for each loss component."""
         super().initialize()
+        if self.grad_scaler is None:
+            # A gradient scaler skips the optimizer's step when gradients are not finite, so with one it is enough that
+            # train_step looks at the loss afterwards; without one the weights would be lost by then.
+            self.loss.register_forward_hook(lambda _, __, loss: self._stop_unless_finite(loss.detach()))
         if isinstance(self.loss, CompositeLoss):
             for name in self.loss.component_names:
                 self.logger.local_logger.my_fantastic_logging.setdefault(COMPONENT_PREFIX + name, [])
@@ -130,8 +142,22 @@ class MethodTrainer(nnUNetTrainer):
             network = network._orig_mod
         network.deep_supervision = enabled and self.deep_supervision
 
+    def train_step(self, batch: dict) -> dict:
+        """Train on a batch as nnU-Net does; stop with a message when the loss is not finite.
+
+        Raises:
+            NonFiniteLossError: With the step, the loss components that are not finite and the cases of the batch.
+        """
+        self._step += 1
+        self._cases = list(batch.get("keys", []))
+        result = super().train_step(batch)
+        # nnU-Net has brought the loss to the CPU, so this does not wait for the GPU once more
+        self._stop_unless_finite(result["loss"])
+        return result
+
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Log the training loss as nnU-Net does, and the mean of each loss component."""
+        self._step = 0
         super().on_train_epoch_end(train_outputs)
         if not isinstance(self.loss, CompositeLoss):
             return
@@ -153,8 +179,17 @@ class MethodTrainer(nnUNetTrainer):
             plot_component_losses(named, join(self.output_folder, "progress_components.png"))
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
-        """Load a checkpoint as nnU-Net does; components that it has no history of get nan for the epochs before."""
-        super().load_checkpoint(filename_or_checkpoint)
+        """Load a checkpoint as nnU-Net does; components that it has no history of get nan for the epochs before.
+
+        Raises:
+            UnreadableCheckpointError: The file is truncated or no checkpoint.
+        """
+        try:
+            super().load_checkpoint(filename_or_checkpoint)
+        except Exception:
+            if isinstance(filename_or_checkpoint, str):
+                check_readable(filename_or_checkpoint)
+            raise
         log = self.logger.local_logger.my_fantastic_logging
         if isinstance(self.loss, CompositeLoss):
             for name in self.loss.component_names:
@@ -165,6 +200,26 @@ class MethodTrainer(nnUNetTrainer):
                 self.print_to_log_file(
                     f"Setting {name} is {value} now; the checkpoint was trained with {trained_with.get(name)}."
                 )
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write a checkpoint as nnU-Net does, but whole or not at all: a killed process leaves the one before it."""
+        partial = f"{filename}.partial"
+        super().save_checkpoint(partial)
+        if self.local_rank == 0 and not self.disable_checkpointing:
+            os.replace(partial, filename)
+
+    def _stop_unless_finite(self, loss: Any) -> None:
+        if not self.network.training or math.isfinite(loss):
+            return
+        names = self.loss.non_finite_components() if isinstance(self.loss, CompositeLoss) else []
+        message = (
+            f"The loss is {float(loss)} in step {self._step} of epoch {self.current_epoch}; "
+            f"not finite: {', '.join(names) or 'the loss'}; cases of the batch: {', '.join(self._cases) or 'unknown'}. "
+            "The weights are those of the step before. Check these cases; if they are fine, lower initial_lr "
+            "(nnunet_ext plan) and continue with --c."
+        )
+        self.print_to_log_file(message)
+        raise NonFiniteLossError(message)
 
     def _component_curves(self) -> dict[str, list[float]]:
         log = self.logger.local_logger.my_fantastic_logging
