@@ -72,7 +72,8 @@ def _varies(x: Tensor, mean: Tensor, sum_of_squares: Tensor) -> Tensor:
     """Whether the standard deviation is more than rounding makes of a constant: 10 machine epsilons of the mean."""
     elements = x[0].numel()
     noise = 10 * torch.finfo(mean.dtype).eps * mean.abs()
-    return sum_of_squares > elements * noise.square()
+    # not `>`: nan features must give a nan loss, not pass for constant ones
+    return ~(sum_of_squares <= elements * noise.square())
 
 
 class ModalityPairingLoss(nn.Module):

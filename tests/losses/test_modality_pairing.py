@@ -89,6 +89,12 @@ def test_half_precision_features_of_two_million_voxels():
     assert a.grad.abs().max() > 0
 
 
+def test_nan_features_give_a_nan_loss():
+    a, b = pair(2, 2, 4, 4)
+    a[0, 0, 0, 0] = float("nan")
+    assert ModalityPairingLoss()(a, b).isnan()
+
+
 def test_more_branches_average_over_pairs():
     a, b = pair(2, 2, 4, 4)
     c, _ = pair(2, 2, 4, 4, seed=1)
