@@ -136,8 +136,8 @@ CASES = (
 )
 
 
-def make_trainer(trainer_class, case: Case, folder: Path, monkeypatch, plans: dict | None = None):
-    """An initialized trainer on the CPU whose output goes below ``folder``."""
+def make_trainer(trainer_class, case: Case, folder: Path, monkeypatch, plans: dict | None = None, scaler: bool = False):
+    """An initialized trainer on the CPU whose output goes below ``folder``; with a gradient scaler as on a GPU."""
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         monkeypatch.setenv(name, str(folder / name))
     data = folder / "nnUNet_preprocessed" / "Dataset999_Case" / "nnUNetPlans_3d"
@@ -146,6 +146,8 @@ def make_trainer(trainer_class, case: Case, folder: Path, monkeypatch, plans: di
     (data / "case.b2nd").touch()
     plans = (deepcopy(plans) if plans is not None else case.plans) | {"continue_training": False}
     trainer = trainer_class(plans, case.configuration, 0, case.dataset_json, torch.device("cpu"))
+    if scaler:
+        trainer.grad_scaler = torch.GradScaler("cpu")
     trainer.initialize()
     return trainer
 

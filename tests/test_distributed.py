@@ -2,6 +2,7 @@
 
 import socket
 
+import numpy as np
 import pytest
 import torch
 from cases import Case, make_batch, make_trainer
@@ -9,6 +10,7 @@ from torch import distributed as dist
 from torch import multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
+from nnunet_ext.losses import CompositeLoss
 from nnunet_ext.trainers import TRAINERS
 
 # trainer -> reason why a sample's loss depends on the other samples of its batch, or on random numbers
@@ -16,11 +18,14 @@ NOT_A_MEAN_OVER_SAMPLES: dict[str, str] = {}
 
 
 def training_steps(network, loss_function, batches):
-    """Gradients of the last of several steps; DDP notices in a later step what the one before left unused."""
+    """Gradients and logged components of the last step; DDP notices in a later step what one before left unused."""
+    components = {}
     for images, target in batches:
         network.zero_grad()
         loss_function(network(images), target).backward()
-    return [p.grad.clone() for p in network.parameters()]
+        components = loss_function.pop_component_means() if isinstance(loss_function, CompositeLoss) else {}
+    # by value: tensors shared between processes end with the process that made them
+    return [p.grad.numpy().copy() for p in network.parameters()], components
 
 
 def half_of(batch, rank):
@@ -34,11 +39,8 @@ def worker(rank, port, jobs, results):
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     for name, network, loss_function, batches in jobs:
         try:
-            grads = training_steps(
-                DistributedDataParallel(network), loss_function, [half_of(batch, rank) for batch in batches]
-            )
-            # by value: a shared tensor would end with this process
-            results.put((rank, name, [g.numpy() for g in grads], None))
+            halves = [half_of(batch, rank) for batch in batches]
+            results.put((rank, name, training_steps(DistributedDataParallel(network), loss_function, halves), None))
         except Exception as error:
             results.put((rank, name, None, repr(error)))
     dist.destroy_process_group()
@@ -46,7 +48,7 @@ def worker(rank, port, jobs, results):
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """Trainer name -> gradients of one process, and of each of two processes (or the error)."""
+    """Trainer name -> gradients and components of one process, and of each of two processes (or the error)."""
     context = multiprocessing.get_context("fork")
     monkeypatch = pytest.MonkeyPatch()
     jobs, single = [], {}
@@ -71,8 +73,8 @@ def outcomes(tmp_path_factory):
     for process in processes:
         process.join(60)
     return {
-        name: (grads, {rank: (value, error) for rank, n, value, error in received if n == name})
-        for name, grads in single.items()
+        name: (alone, {rank: (value, error) for rank, n, value, error in received if n == name})
+        for name, alone in single.items()
     }
 
 
@@ -80,12 +82,25 @@ def outcomes(tmp_path_factory):
 def test_two_processes_agree_and_leave_no_parameter_unused(name, outcomes):
     _, ranks = outcomes[name]
     assert [ranks[rank][1] for rank in range(2)] == [None, None]
-    for a, b in zip(ranks[0][0], ranks[1][0], strict=True):
-        torch.testing.assert_close(torch.from_numpy(a), torch.from_numpy(b))
+    for a, b in zip(ranks[0][0][0], ranks[1][0][0], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", [t.__name__ for t in TRAINERS if t.__name__ not in NOT_A_MEAN_OVER_SAMPLES])
+means_over_samples = pytest.mark.parametrize(
+    "name", [t.__name__ for t in TRAINERS if t.__name__ not in NOT_A_MEAN_OVER_SAMPLES]
+)
+
+
+@means_over_samples
 def test_gradients_are_those_of_one_process_on_the_whole_batch(name, outcomes):
-    grads, ranks = outcomes[name]
-    for expected, actual in zip(grads, ranks[0][0], strict=True):
-        torch.testing.assert_close(torch.from_numpy(actual), expected, rtol=1e-3, atol=1e-5)
+    (grads, _), ranks = outcomes[name]
+    for expected, actual in zip(grads, ranks[0][0][0], strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-5)
+
+
+@means_over_samples
+def test_components_averaged_over_processes_are_those_of_one_process(name, outcomes):
+    (_, components), ranks = outcomes[name]
+    for component, expected in components.items():
+        actual = [ranks[rank][0][1][component] for rank in range(2)]
+        assert sum(actual) / 2 == pytest.approx(expected, rel=1e-4, abs=1e-6)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from cases import Case, make_batch, make_trainer
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nnunet_ext.trainers import ModalityPairingTrainer
 from nnunet_ext.trainers.base import NonFiniteLossError
@@ -53,6 +54,29 @@ def test_with_a_gradient_scaler_the_loss_is_looked_at_after_the_step(trainer, mo
     trainer.network.train()
     with pytest.raises(NonFiniteLossError, match="loss is nan in step 1"):
         trainer.train_step({"keys": ["a"]})
+
+
+class ScalarReads(TorchDispatchMode):
+    """Counts what makes the host wait for a GPU: reading a number out of a tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+def test_training_step_reads_no_more_numbers_from_the_device_than_nnunets(tmp_path, monkeypatch):
+    reads = {}
+    for trainer_class in (nnUNetTrainer, ModalityPairingTrainer):
+        trainer = make_trainer(trainer_class, Case(), tmp_path / trainer_class.__name__, monkeypatch, scaler=True)
+        trainer.network.train()
+        with ScalarReads() as counted:
+            trainer.train_step(batch_of(trainer))
+        reads[trainer_class] = counted.count
+    assert reads[ModalityPairingTrainer] == reads[nnUNetTrainer] > 0
 
 
 def test_killed_while_writing_a_checkpoint_the_one_before_stays(trainer, tmp_path, monkeypatch):
