@@ -13,7 +13,7 @@ from dynamic_network_architectures.initialization.weight_init import InitWeights
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from nnunet_ext.architectures.autoencoder_branch import AutoencoderBranch
+from nnunet_ext.architectures.autoencoder_branch import AutoencoderBranch, AutoencoderOutput
 from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.segresnet import Decoder, Encoder
 
@@ -158,6 +158,20 @@ class SegResNetVAE(nn.Module):
         levels = self.encoder(x)
         image = x[:, : self.image_channels]
         return NetworkOutput(self.decoder(levels), self.autoencoder(levels[-1], image, noise))
+
+    def reconstruct(self, x: Tensor) -> AutoencoderOutput:
+        """Reconstruction from the mean of the latent distribution, without drawing a sample.
+
+        Args:
+            x: ``(B, input_channels, *patch_size)``.
+
+        Raises:
+            RuntimeError: The network was built with ``inference_only``.
+        """
+        if self.autoencoder is None:
+            raise RuntimeError("This network was built without its autoencoder branch and can only predict.")
+        noise = x.new_zeros(len(x), self.autoencoder.latent)
+        return self.autoencoder(self.encoder(x)[-1], x[:, : self.image_channels], noise)
 
     @staticmethod
     def initialize(module: nn.Module) -> None:

@@ -243,6 +243,14 @@ def test_2d():
     assert output.auxiliary.reconstruction.shape == (2, 2, 16, 24)
 
 
+def test_reconstruct_draws_nothing_and_drops_nothing_in_eval_mode():
+    network = small(dropout_op=nn.Dropout3d, dropout_op_kwargs={"p": 0.5}).eval()
+    x = torch.randn(1, 2, *PATCH)
+    first, second = network.reconstruct(x), network.reconstruct(x)
+    assert torch.equal(first.reconstruction, second.reconstruction)
+    torch.testing.assert_close(first.reconstruction, network.autoencoder.reconstruct(first.mean))
+
+
 def test_inference_only_network_has_no_branch_and_predicts_the_same():
     network, slim = small().eval(), small(inference_only=True).eval()
     state = {k: v for k, v in network.state_dict().items() if not k.startswith(SegResNetVAE.training_only)}
