@@ -31,7 +31,7 @@ def test_image_and_labels_are_mirrored_together_on_each_axis_half_of_the_time():
 
 
 def test_intensities_are_scaled_and_shifted_within_the_papers_ranges():
-    np.random.seed(1)  # noqa: NPY002 - batchgeneratorsv2 draws from the global generator
+    np.random.seed(1)
     augment = ComposeTransforms(shift_scale_and_mirror(0.1, 0.1, None, []))
     before, scales = sample()["image"][:, 1:], []
     for _ in range(200):

@@ -22,7 +22,7 @@ def test_shift_is_the_same_share_of_each_channels_tissue():
 
 
 def test_channels_are_shifted_independently_within_the_range():
-    np.random.seed(0)  # noqa: NPY002 - batchgeneratorsv2 draws from the global generator
+    np.random.seed(0)
     before, transform = image(), IntensityShiftTransform((-0.1, 0.1))
     shifts = []
     for _ in range(200):
