@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from monai.networks import nets as monai
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nnunet_ext.architectures import ModalityPairingUNet, NetworkOutput
+from nnunet_ext.architectures import ModalityPairingUNet, NetworkOutput, SegResNetVAE
 from nnunet_ext.losses import ModalityPairingLoss
+from nnunet_ext.losses.autoencoder import kl_to_standard_normal, reconstruction_error
 
 CHANNELS, CLASSES = 4, 4
 
@@ -89,6 +91,48 @@ def unet_kwargs(size: Size, factor: int = 1) -> dict[str, Any]:
     }
 
 
+class _MonaiVAE(monai.SegResNetVAE):
+    """MONAI's network with the interface of this package's; it computes the autoencoder's losses by itself."""
+
+    def forward(self, x: Tensor) -> Any:
+        logits, loss = super().forward(x)
+        return NetworkOutput(logits, loss) if self.training else logits
+
+
+def monai_kwargs(size: Size) -> dict[str, Any]:
+    """Constructor arguments of MONAI's networks, as in Myronenko's paper."""
+    return {
+        "spatial_dims": len(size.patch),
+        "init_filters": size.base,
+        "in_channels": CHANNELS,
+        "out_channels": CLASSES,
+        "dropout_prob": 0.2,
+    }
+
+
+def segresnet_vae(size: Size) -> SegResNetVAE:
+    """This package's network, as in Myronenko's paper."""
+    dimension = len(size.patch)
+    return SegResNetVAE(
+        input_channels=CHANNELS,
+        n_stages=4,
+        features_per_stage=size.base,
+        conv_op=nn.Conv3d if dimension == 3 else nn.Conv2d,
+        kernel_sizes=3,
+        strides=[1, 2, 2, 2],
+        num_classes=CLASSES,
+        patch_size=size.patch,
+        dropout_op=nn.Dropout3d if dimension == 3 else nn.Dropout2d,
+        dropout_op_kwargs={"p": 0.2},
+    )
+
+
+def autoencoder_loss(output: Any, _: Tensor) -> Tensor:
+    """``0.1 L_L2 + 0.1 L_KL``."""
+    error = reconstruction_error(output.reconstruction, output.image)
+    return 0.1 * error + 0.1 * kl_to_standard_normal(output.mean, output.log_variance, output.image[0, 0].numel())
+
+
 PLAIN = Row("PlainConvUNet", lambda size: PlainConvUNet(**unet_kwargs(size)))
 
 # method -> rows; ratios are against the first row
@@ -101,5 +145,14 @@ METHODS: dict[str, list[Row]] = {
             lambda size: ModalityPairingUNet(**unet_kwargs(size), modality_groups=[[3, 2], [1, 0]]),
             lambda features, _: 0.5 * ModalityPairingLoss()(*features),
         ),
+    ],
+    "autoencoder": [
+        Row(
+            "MONAI SegResNetVAE",
+            lambda size: _MonaiVAE(size.patch, vae_estimate_std=True, **monai_kwargs(size)),
+            lambda loss, _: 0.1 * loss,
+        ),
+        Row("MONAI SegResNet", lambda size: monai.SegResNet(**monai_kwargs(size))),
+        Row("SegResNetVAE", segresnet_vae, autoencoder_loss),
     ],
 }

@@ -1,4 +1,4 @@
-"""Training step of a method's network against its references: time, counted arithmetic, peak memory.
+"""Training step or prediction of a method's network against its references: time, counted arithmetic, peak memory.
 
 All networks are timed in one process and in turn, step by step, so that other load on the machine hits all of them.
 
@@ -31,12 +31,13 @@ class Step:
         device: Where it runs.
         amp: Whether under autocast, as nnU-Net trains on a GPU.
         compiled: Whether through torch.compile.
+        predict: Forward pass in eval mode in place of the training step.
     """
 
-    def __init__(self, row: Row, size: Size, device: torch.device, amp: bool, compiled: bool):
+    def __init__(self, row: Row, size: Size, device: torch.device, amp: bool, compiled: bool, predict: bool = False):
         torch.manual_seed(0)
-        self.row, self.device, self.amp = row, device, amp
-        self.network: nn.Module = row.build(size).to(device).train()
+        self.row, self.device, self.amp, self.predict = row, device, amp, predict
+        self.network: nn.Module = row.build(size).to(device).train(not predict)
         self.parameters = sum(p.numel() for p in self.network.parameters())
         self.optimizer = torch.optim.SGD(self.network.parameters(), 1e-4, momentum=0.99, nesterov=True)
         self.forward = torch.compile(self.network) if compiled else self.network
@@ -46,6 +47,10 @@ class Step:
 
     def __call__(self) -> None:
         """Run the step."""
+        if self.predict:
+            with torch.no_grad(), torch.autocast(self.device.type, enabled=self.amp):
+                self.forward(self.images)
+            return
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, enabled=self.amp):
             loss = self.row.loss(self.forward(self.images), self.target)
@@ -72,11 +77,17 @@ class Step:
 
 
 def measure(
-    rows: list[Row], size: Size, device: torch.device, steps: int, amp: bool = False, compiled: bool = False
+    rows: list[Row],
+    size: Size,
+    device: torch.device,
+    steps: int,
+    amp: bool = False,
+    compiled: bool = False,
+    predict: bool = False,
 ) -> list[dict]:
     """A result a row; ratios are against the first row."""
-    networks = [Step(row, size, device, amp, compiled) for row in rows]
-    operations = [Step(row, size, device, amp, compiled=False).operations() for row in rows]
+    networks = [Step(row, size, device, amp, compiled, predict) for row in rows]
+    operations = [Step(row, size, device, amp, False, predict).operations() for row in rows]
     memory = []
     for network in networks:
         network()  # allocates the optimizer's state, compiles, and lets cuDNN choose its kernels
@@ -151,6 +162,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=7, help="timed steps of each network")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--amp", action="store_true", help="autocast, as nnU-Net trains on a GPU")
+    parser.add_argument("--predict", action="store_true", help="forward pass in eval mode in place of a training step")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
     parser.add_argument("--output", type=Path, help="JSON file for the results")
     arguments = parser.parse_args()
@@ -158,7 +170,7 @@ def main() -> None:
     device = torch.device(arguments.device)
     size = Size(tuple(arguments.patch), arguments.batch, arguments.base)
     rows = METHODS[arguments.method]
-    results = measure(rows, size, device, arguments.steps, arguments.amp, arguments.compile)
+    results = measure(rows, size, device, arguments.steps, arguments.amp, arguments.compile, arguments.predict)
     show(results, f"{arguments.method}: patch {size.patch}, batch {size.batch}, base {size.base}")
     if arguments.output:
         settings = {k: v for k, v in vars(arguments).items() if k != "output"}

@@ -6,6 +6,7 @@ nnU-Net.
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -94,6 +95,19 @@ def plan(
     file = write_method_plans(dataset, trainer, output, assignments or [], plans, configuration or [], overwrite)
     print(f"Wrote {file}")
     print(f"Train with: nnUNetv2_train {dataset} CONFIGURATION FOLD -tr {trainer} -p {output}")
+
+
+@app.command()
+def strip(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model: TRAINER__PLANS__CONFIGURATION.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write; must not exist.")],
+) -> None:
+    """Copy a trained model without training-only weights and optimizer state; it predicts the same."""
+    from nnunet_ext.strip import strip_model
+
+    for file, before, after in strip_model(model, output):
+        print(f"{file}: {before / 1e6:.1f} MB -> {after / 1e6:.1f} MB")
+    print(f"Predict with: nnUNetv2_predict_from_modelfolder -m {output} -i IN -o OUT")
 
 
 if __name__ == "__main__":

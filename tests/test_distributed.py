@@ -14,7 +14,10 @@ from nnunet_ext.losses import CompositeLoss
 from nnunet_ext.trainers import TRAINERS
 
 # trainer -> reason why a sample's loss depends on the other samples of its batch, or on random numbers
-NOT_A_MEAN_OVER_SAMPLES: dict[str, str] = {}
+NOT_A_MEAN_OVER_SAMPLES: dict[str, str] = {
+    "AutoencoderRegularizedTrainer": "dropout and the autoencoder's sample are random",
+    "AutoencoderRegularizedTrainerNNUNetDA": "dropout and the autoencoder's sample are random",
+}
 
 
 def training_steps(network, loss_function, batches):

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from nnunet_ext.trainers import TRAINERS, ModalityPairingTrainer
+from nnunet_ext.trainers import TRAINERS, AutoencoderRegularizedTrainer, ModalityPairingTrainer
 
 PAPER_VALUES = [
     (ModalityPairingTrainer, "num_epochs", 1000, "Wang et al., Sec. 3.2"),
@@ -12,6 +12,15 @@ PAPER_VALUES = [
     (ModalityPairingTrainer, "warmup_epochs", 20, "Wang et al., Sec. 3.2"),
     (ModalityPairingTrainer, "poly_exponent", 0.9, "Wang et al., Sec. 2, learning rate strategy"),
     (ModalityPairingTrainer, "pairing_weight", 0.5, "Wang et al., lambda_3 below Eq. 5"),
+    (AutoencoderRegularizedTrainer, "num_epochs", 300, "Myronenko, Sec. 3.5"),
+    (AutoencoderRegularizedTrainer, "initial_lr", 1e-4, "Myronenko, Sec. 3.5"),
+    (AutoencoderRegularizedTrainer, "poly_exponent", 0.9, "Myronenko, Eq. 5"),
+    (AutoencoderRegularizedTrainer, "weight_decay", 1e-5, "Myronenko, Sec. 3.6"),
+    (AutoencoderRegularizedTrainer, "dropout", 0.2, "Myronenko, Sec. 3.6"),
+    (AutoencoderRegularizedTrainer, "reconstruction_weight", 0.1, "Myronenko, Eq. 1"),
+    (AutoencoderRegularizedTrainer, "kl_weight", 0.1, "Myronenko, Eq. 1"),
+    (AutoencoderRegularizedTrainer, "intensity_shift", 0.1, "Myronenko, Sec. 3.7"),
+    (AutoencoderRegularizedTrainer, "intensity_scale", 0.1, "Myronenko, Sec. 3.7"),
 ]
 
 # settings that have no number in a paper: nnU-Net's values, or resolved from the dataset
@@ -21,6 +30,7 @@ NOT_IN_PAPERS = {
     "save_every": 50,
     "weight_decay": 3e-5,
     "modality_groups": None,
+    "reconstruction_reduction": "mean",
 }
 
 

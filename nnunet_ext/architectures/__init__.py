@@ -6,5 +6,6 @@ models keep loading when a file moves.
 
 from nnunet_ext.architectures.modality_pairing import ModalityPairingUNet
 from nnunet_ext.architectures.network_output import NetworkOutput
+from nnunet_ext.architectures.segresnet_vae import SegResNetVAE
 
-__all__ = ["ModalityPairingUNet", "NetworkOutput"]
+__all__ = ["ModalityPairingUNet", "NetworkOutput", "SegResNetVAE"]

@@ -1,6 +1,7 @@
 """Losses of the four methods: formulas as functions, thin modules around them. They do not need nnU-Net."""
 
+from nnunet_ext.losses.autoencoder import AutoencoderRegularizedLoss
 from nnunet_ext.losses.composite import CompositeLoss
 from nnunet_ext.losses.modality_pairing import ModalityPairingLoss, pearson_correlation
 
-__all__ = ["CompositeLoss", "ModalityPairingLoss", "pearson_correlation"]
+__all__ = ["AutoencoderRegularizedLoss", "CompositeLoss", "ModalityPairingLoss", "pearson_correlation"]

@@ -77,5 +77,6 @@ def write_architecture(
     plans["configurations"][configuration]["architecture"] = {
         "network_class_name": own,
         "arch_kwargs": {**kwargs, **method_kwargs},
-        "_kw_requires_import": list(architecture["_kw_requires_import"]),
+        # nnU-Net looks up each of these among the arguments
+        "_kw_requires_import": [name for name in architecture["_kw_requires_import"] if name in kwargs],
     }

@@ -1,0 +1,207 @@
+"""Encoder-decoder with a variational autoencoder branch, written from the paper.
+
+A. Myronenko, "3D MRI brain tumor segmentation using autoencoder regularization", BrainLes 2018, LNCS 11384,
+doi:10.1007/978-3-030-11726-9_28. The author's training code was not published.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim, maybe_convert_scalar_to_list
+from dynamic_network_architectures.initialization.weight_init import InitWeights_He
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from nnunet_ext.architectures.autoencoder_branch import AutoencoderBranch, AutoencoderOutput
+from nnunet_ext.architectures.network_output import NetworkOutput
+from nnunet_ext.architectures.segresnet import Decoder, Encoder
+
+PUBLISHED_BASE = 32  # "initial number of filters equal to 32", Sec. 3.1
+PUBLISHED_LATENT = 128  # "128 to represent mean, and 128 to represent std", Sec. 3.3
+PUBLISHED_REDUCED = 16  # VD's "Conv (16)", Table 1
+LEAST_LATENT, LEAST_REDUCED = 8, 4  # our choice: narrower networks than base 8 keep a usable bottleneck
+
+
+class SegResNetVAE(nn.Module):
+    """Myronenko's network: residual encoder, segmentation decoder, and an autoencoder branch for training.
+
+    In training mode ``forward`` returns ``NetworkOutput(logits, AutoencoderOutput)``. In eval mode it returns
+    the logits alone, and the branch is not computed.
+
+    Args:
+        input_channels: Channels of the input: the image's, then any others (a cascade's one-hot segmentation).
+        n_stages: Levels of the encoder; 4 in the paper.
+        features_per_stage: Features of each level; ``32 * 2**level`` in the paper. A number is the first level's.
+        conv_op: ``nn.Conv2d`` or ``nn.Conv3d``.
+        kernel_sizes: Kernel size of each level (and axis); 3 in the paper.
+        strides: Stride of each level (and axis); the first must be 1. 1, 2, 2, 2 in the paper.
+        num_classes: Segmentation channels.
+        patch_size: Spatial size of the training patches. The dense layers of the branch depend on it; predictions
+            may have any size.
+        n_blocks_per_stage: Residual blocks of each encoder level; 1, 2, 2, 4 in Fig. 1, or as many of these as there
+            are levels.
+        conv_bias: Whether convolutions have a bias. Not stated in the paper; without, since normalizations follow. The
+            last one of each decoder always has a bias.
+        num_groups: Groups of the group normalizations. Table 1 says "group size of 8", read as 8 groups.
+        dropout_op: Spatial dropout after the first convolution and nowhere else, ``nn.Dropout3d`` in the paper.
+        dropout_op_kwargs: ``{"p": 0.2}`` in the paper.
+        image_channels: How many of the first input channels are the image to reconstruct; None takes all.
+        deep_supervision: Must be False: the paper has a single output.
+        inference_only: Leave the branch out. Such a network holds the same segmentation weights and cannot be trained.
+
+    Raises:
+        ValueError: Deep supervision, lists whose length is not ``n_stages``, a first stride other than 1, a patch too
+            small for the strides or of another dimension, or more image channels than input channels.
+    """
+
+    # Submodules without which predictions are the same. `inference_only=True` builds the network without them.
+    training_only: ClassVar[tuple[str, ...]] = ("autoencoder",)
+
+    def __init__(
+        self,
+        input_channels: int,
+        n_stages: int,
+        features_per_stage: int | Sequence[int],
+        conv_op: type[nn.Module],
+        kernel_sizes: int | Sequence[int | Sequence[int]],
+        strides: Sequence[int | Sequence[int]],
+        num_classes: int,
+        patch_size: Sequence[int],
+        n_blocks_per_stage: Sequence[int] = (1, 2, 2, 4),
+        conv_bias: bool = False,
+        num_groups: int = 8,
+        dropout_op: type[_DropoutNd] | None = None,
+        dropout_op_kwargs: dict[str, Any] | None = None,
+        image_channels: int | None = None,
+        deep_supervision: bool = False,
+        inference_only: bool = False,
+    ):
+        super().__init__()
+        if deep_supervision:
+            raise ValueError("SegResNetVAE has a single output and no deep supervision.")
+        if isinstance(features_per_stage, int):
+            features_per_stage = [features_per_stage * 2**level for level in range(n_stages)]
+        if isinstance(kernel_sizes, int):
+            kernel_sizes = [kernel_sizes] * n_stages
+        kernels = [maybe_convert_scalar_to_list(conv_op, kernel) for kernel in kernel_sizes]
+        steps = [maybe_convert_scalar_to_list(conv_op, stride) for stride in strides]
+        blocks = tuple(n_blocks_per_stage)[:n_stages]
+        for name, values in {
+            "features_per_stage": features_per_stage,
+            "kernel_sizes": kernels,
+            "strides": steps,
+            "n_blocks_per_stage": blocks,
+        }.items():
+            if len(values) != n_stages:
+                raise ValueError(f"{name} has {len(values)} entries for {n_stages} stages.")
+        image_channels = input_channels if image_channels is None else image_channels
+        if not 1 <= image_channels <= input_channels:
+            raise ValueError(f"image_channels is {image_channels}, but the input has {input_channels} channels.")
+
+        self.input_channels = input_channels
+        self.image_channels = image_channels
+        self.patch_size = tuple(patch_size)
+        self.deep_supervision = False
+        self.encoder = Encoder(
+            conv_op,
+            input_channels,
+            features_per_stage,
+            kernels,
+            steps,
+            blocks,
+            conv_bias,
+            num_groups,
+            None if dropout_op is None else dropout_op(**(dropout_op_kwargs or {})),
+        )
+        self.decoder = Decoder(conv_op, features_per_stage, kernels, num_classes, conv_bias, num_groups)
+        sizes = level_sizes(self.patch_size, steps, convert_conv_op_to_dim(conv_op))
+        base = features_per_stage[0]
+        self.autoencoder = (
+            None
+            if inference_only
+            else AutoencoderBranch(
+                conv_op,
+                features_per_stage,
+                kernels,
+                sizes,
+                max(LEAST_LATENT, PUBLISHED_LATENT * base // PUBLISHED_BASE),
+                max(LEAST_REDUCED, PUBLISHED_REDUCED * base // PUBLISHED_BASE),
+                image_channels,
+                conv_bias,
+                num_groups,
+            )
+        )
+
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> NetworkOutput | Tensor:
+        """Logits ``(B, num_classes, *spatial)``; in training mode with the autoencoder's output.
+
+        Args:
+            x: ``(B, input_channels, *spatial)``; in training mode ``spatial`` is the patch size.
+            noise: Noise of the autoencoder's sample, ``(B, latent)``; None draws it.
+
+        Raises:
+            ValueError: Other number of channels, or in training mode other patch size.
+            RuntimeError: Training mode of a network built with ``inference_only``.
+        """
+        if x.shape[1] != self.input_channels:
+            raise ValueError(f"The network was built for {self.input_channels} input channels, got {x.shape[1]}.")
+        if not self.training:
+            return self.decoder(self.encoder(x))
+        if self.autoencoder is None:
+            raise RuntimeError("This network was built without its autoencoder branch and can only predict.")
+        if tuple(x.shape[2:]) != self.patch_size:
+            raise ValueError(
+                f"Training needs patches of {self.patch_size} voxels, for which the autoencoder branch was built; "
+                f"got {tuple(x.shape[2:])}. Predictions may have any size."
+            )
+        levels = self.encoder(x)
+        image = x[:, : self.image_channels]
+        return NetworkOutput(self.decoder(levels), self.autoencoder(levels[-1], image, noise))
+
+    def reconstruct(self, x: Tensor) -> AutoencoderOutput:
+        """Reconstruction from the mean of the latent distribution, without drawing a sample.
+
+        Args:
+            x: ``(B, input_channels, *patch_size)``.
+
+        Raises:
+            RuntimeError: The network was built with ``inference_only``.
+        """
+        if self.autoencoder is None:
+            raise RuntimeError("This network was built without its autoencoder branch and can only predict.")
+        noise = x.new_zeros(len(x), self.autoencoder.latent)
+        return self.autoencoder(self.encoder(x)[-1], x[:, : self.image_channels], noise)
+
+    @staticmethod
+    def initialize(module: nn.Module) -> None:
+        """He initialization of convolutions for ReLU (not stated in the paper); PyTorch's own for dense layers."""
+        InitWeights_He(neg_slope=0)(module)
+
+
+def level_sizes(patch_size: Sequence[int], strides: Sequence[Sequence[int]], dimension: int) -> list[tuple[int, ...]]:
+    """Spatial size of each level, rounded up where a stride does not divide.
+
+    Args:
+        patch_size: Voxels along each axis at full size.
+        strides: Stride of each level and axis.
+        dimension: 2 or 3.
+
+    Raises:
+        ValueError: A patch of another dimension, too small, or a first stride other than 1.
+    """
+    if len(patch_size) != dimension:
+        raise ValueError(f"patch_size {tuple(patch_size)} does not have the network's {dimension} dimensions.")
+    if any(step != 1 for step in strides[0]):
+        raise ValueError(f"The first level works at full size: strides must begin with 1, not {strides[0]}.")
+    factors = [math.prod(axis) for axis in zip(*strides, strict=True)]
+    if any(n < factor for n, factor in zip(patch_size, factors, strict=True)):
+        raise ValueError(
+            f"A patch of {tuple(patch_size)} voxels is too small for {len(strides)} levels: "
+            f"it needs at least {tuple(factors)}."
+        )
+    sizes, size = [], tuple(patch_size)
+    for stride in strides:
+        size = tuple(math.ceil(n / step) for n, step in zip(size, stride, strict=True))
+        sizes.append(size)
+    return sizes

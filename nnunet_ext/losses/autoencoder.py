@@ -1,0 +1,117 @@
+"""Loss of Myronenko's network: Dice, squared reconstruction error, and divergence of the autoencoder's latent."""
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nnunet_ext.architectures.autoencoder_branch import AutoencoderOutput
+from nnunet_ext.losses.composite import CompositeLoss
+from nnunet_ext.losses.squared_dice import EPSILON, SquaredDiceLoss
+
+Reduction = Literal["mean", "sum"]
+
+
+def reconstruction_error(reconstruction: Tensor, image: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """``L_L2 = ||I_input - I_pred||²`` (Eq. 3), averaged over the batch.
+
+    Args:
+        reconstruction: ``I_pred``, ``(B, C, *spatial)``.
+        image: ``I_input``, of the same shape.
+        reduction: ``"sum"`` is the norm as printed, the sum over channels and voxels; ``"mean"`` divides it by their
+            number.
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        error = F.mse_loss(_precise(reconstruction), _precise(image), reduction=reduction)
+    return error / image.shape[0] if reduction == "sum" else error
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor, n_voxels: int) -> Tensor:
+    """``L_KL = (1/N) Σ (μ² + σ² - log σ² - 1)`` (Eq. 4), averaged over the batch.
+
+    Args:
+        mean: ``μ``, ``(B, latent)``.
+        log_variance: ``log σ²``, ``(B, latent)``.
+        n_voxels: ``N``, "total number of image voxels": those of one patch, whatever its number of channels.
+    """
+    with torch.autocast(mean.device.type, enabled=False):
+        mean, log_variance = _precise(mean), _precise(log_variance)
+        # expm1: near the prior, where σ² is 1, σ² - 1 would cancel.
+        summed = (mean.square() + log_variance.expm1() - log_variance).sum(1)
+        return summed.mean() / n_voxels
+
+
+class AutoencoderRegularizedLoss(CompositeLoss):
+    """``L = L_dice + 0.1 L_L2 + 0.1 L_KL`` (Eq. 1), the components logged as segmentation, reconstruction and kl.
+
+    Takes what ``SegResNetVAE`` returns; plain logits give the segmentation loss.
+
+    Args:
+        regions: Whether the target holds regions (sigmoid) or labels (softmax).
+        ignore_label: See ``SquaredDiceLoss``. The reconstruction does not ignore anything: it needs no labels.
+        reconstruction_weight: Weight of ``L_L2``, Eq. 1.
+        kl_weight: Weight of ``L_KL``, Eq. 1.
+        reconstruction_reduction: See :func:`reconstruction_error`.
+        epsilon: ``ε`` of the Dice loss, Eq. 2; its value is not stated.
+    """
+
+    def __init__(
+        self,
+        regions: bool,
+        ignore_label: int | None = None,
+        reconstruction_weight: float = 0.1,
+        kl_weight: float = 0.1,
+        reconstruction_reduction: Reduction = "mean",
+        epsilon: float = EPSILON,
+    ):
+        if reconstruction_reduction not in ("mean", "sum"):
+            raise ValueError(f"reconstruction_reduction is 'mean' or 'sum', not {reconstruction_reduction!r}.")
+        self.reconstruction_reduction: Reduction = reconstruction_reduction
+        super().__init__(
+            RegionDiceLoss(regions, ignore_label, epsilon),
+            {
+                "reconstruction": (reconstruction_weight, self._reconstruction),
+                "kl": (kl_weight, self._kl),
+            },
+        )
+
+    def _reconstruction(self, auxiliary: AutoencoderOutput, target: Any) -> Tensor:
+        return reconstruction_error(auxiliary.reconstruction, auxiliary.image, self.reconstruction_reduction)
+
+    def _kl(self, auxiliary: AutoencoderOutput, target: Any) -> Tensor:
+        n_voxels = auxiliary.image[0, 0].numel()
+        return kl_to_standard_normal(auxiliary.mean, auxiliary.log_variance, n_voxels)
+
+
+class RegionDiceLoss(nn.Module):
+    """Dice losses of all regions added (Sec. 3.4); for labels, those of the foreground classes, plus cross entropy.
+
+    The paper has regions only. Softmax needs the cross entropy: the Dice term gives no gradient to classes that are
+    absent from the patch.
+
+    Args:
+        regions: Whether the target holds regions (sigmoid) or labels (softmax).
+        ignore_label: See ``SquaredDiceLoss``.
+        epsilon: ``ε``, Eq. 2.
+    """
+
+    def __init__(self, regions: bool, ignore_label: int | None, epsilon: float):
+        super().__init__()
+        self.dice = SquaredDiceLoss(regions, ignore_label, "sum", epsilon)
+        self.cross_entropy = not regions
+        self.ignore_index = -100 if ignore_label is None else ignore_label
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss of logits ``(B, C, *spatial)`` against nnU-Net's target."""
+        loss = self.dice(logits, target)
+        if not self.cross_entropy:
+            return loss
+        labels = target[:, 0].long()
+        summed = F.cross_entropy(_precise(logits), labels, ignore_index=self.ignore_index, reduction="sum")
+        # Not PyTorch's mean: it is 0 / 0 where a whole batch is ignored.
+        return loss + summed / (labels != self.ignore_index).sum().clamp(min=1)
+
+
+def _precise(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()

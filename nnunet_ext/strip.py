@@ -1,0 +1,114 @@
+"""``nnunet_ext strip``: a trained model without what only training needs."""
+
+import json
+import pydoc
+import shutil
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnunet_ext.errors import UserError
+
+# What nnU-Net's predictor reads, and what says how the weights came about. Optimizer state and loss curves stay behind.
+KEPT = (
+    "network_weights",
+    "init_args",
+    "trainer_name",
+    "inference_allowed_mirroring_axes",
+    "current_epoch",
+    "_best_ema",
+)
+OWN_NETWORKS = "nnunet_ext.architectures."
+
+
+class StripError(UserError):
+    """A folder that is no trained model of this package, or an output that exists."""
+
+
+def strip_model(model: Path, output: Path) -> list[tuple[Path, int, int]]:
+    """Write a copy of a trained model that predicts the same and holds no training-only weights.
+
+    A network says by ``training_only`` which submodules do not take part in predictions, and is built without them by
+    ``inference_only=True``; the copy's plans say so. Other networks of this package lose the optimizer's state alone.
+
+    Args:
+        model: Folder of a model as nnU-Net writes it, with ``plans.json`` and ``fold_*`` folders.
+        output: Folder to write; must not exist.
+
+    Returns:
+        For each checkpoint its new path, its old size and its new size in bytes.
+
+    Raises:
+        StripError: No trained model, not a model of this package, or the output exists.
+    """
+    plans_file = model / "plans.json"
+    checkpoints = sorted(
+        file for name in ("checkpoint_final.pth", "checkpoint_best.pth") for file in model.glob(f"fold_*/{name}")
+    )
+    if not plans_file.is_file() or not checkpoints:
+        raise StripError(f"{model} is not a trained model: it needs plans.json and fold_*/checkpoint_final.pth.")
+    if output.exists():
+        raise StripError(f"{output} exists. Choose another folder with -o.")
+    plans = json.loads(plans_file.read_text())
+    partial = output.with_name(output.name + ".partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    sizes = []
+    for file in checkpoints:
+        # nnU-Net's checkpoints hold numpy numbers, which weights_only does not load; they are trusted as by nnU-Net
+        checkpoint = torch.load(file, map_location="cpu", weights_only=False)
+        configuration = checkpoint["init_args"]["configuration"]
+        plans, without = plans_without_training_only(plans, configuration)
+        target = partial / file.relative_to(model)
+        target.parent.mkdir(exist_ok=True)
+        torch.save(stripped_checkpoint(checkpoint, plans, without), target)
+        sizes.append((output / file.relative_to(model), file.stat().st_size, target.stat().st_size))
+    for file in model.iterdir():
+        if file.is_file() and file != plans_file:
+            shutil.copy2(file, partial / file.name)
+    (partial / "plans.json").write_text(json.dumps(plans, indent=4))
+    partial.rename(output)
+    return sizes
+
+
+def plans_without_training_only(plans: Mapping[str, Any], configuration: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Plans whose network has no training-only parts, and the names of the submodules that it lacks.
+
+    Args:
+        plans: Plans saved beside a model; not changed.
+        configuration: Configuration of the model.
+
+    Raises:
+        StripError: The network is not one of this package.
+    """
+    new = deepcopy(dict(plans))
+    architecture = new["configurations"][configuration].get("architecture", {})
+    name = architecture.get("network_class_name", "nnU-Net's own network")
+    network_class = pydoc.locate(name) if name.startswith(OWN_NETWORKS) else None
+    if network_class is None:
+        raise StripError(f"The model's network is {name}; only networks of {OWN_NETWORKS[:-1]} can be stripped.")
+    without = tuple(getattr(network_class, "training_only", ()))
+    if without:
+        architecture["arch_kwargs"]["inference_only"] = True
+    return new, without
+
+
+def stripped_checkpoint(
+    checkpoint: Mapping[str, Any], plans: Mapping[str, Any], without: tuple[str, ...]
+) -> dict[str, Any]:
+    """Checkpoint for predictions.
+
+    Args:
+        checkpoint: Content of a checkpoint file.
+        plans: Plans to put into it.
+        without: Submodules whose weights are left out.
+    """
+    new = {key: checkpoint[key] for key in KEPT if key in checkpoint}
+    prefixes = tuple(f"{name}." for name in without)
+    new["network_weights"] = {k: v for k, v in checkpoint["network_weights"].items() if not k.startswith(prefixes)}
+    new["init_args"] = {**checkpoint["init_args"], "plans": deepcopy(dict(plans))}
+    return new

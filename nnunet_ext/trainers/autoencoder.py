@@ -1,0 +1,167 @@
+"""Trainers of autoencoder regularization (Myronenko, BraTS 2018)."""
+
+from os.path import join
+from typing import Any, Literal
+
+import torch
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import nn
+from torch._dynamo import OptimizedModule
+from torch.nn.modules.conv import _ConvNd
+
+from nnunet_ext.architectures import SegResNetVAE
+from nnunet_ext.augmentation.autoencoder import shift_scale_and_mirror
+from nnunet_ext.losses import AutoencoderRegularizedLoss
+from nnunet_ext.modalities import channel_names
+from nnunet_ext.planning.architecture import resolved_configuration
+from nnunet_ext.schedules import EpochScheduler, poly
+from nnunet_ext.settings import STRICT, TrainingSettings
+from nnunet_ext.trainers.base import MethodTrainer
+from nnunet_ext.trainers.reconstruction_plot import most_labelled_slice, plot_reconstruction
+
+LEVELS = 4  # Fig. 1; the endpoint is 8 times smaller than the input, Sec. 3.1
+BLOCKS = (1, 2, 2, 4)  # Fig. 1
+
+
+@dataclass(frozen=True, config=STRICT)
+class AutoencoderRegularizedSettings(TrainingSettings):
+    """Settings of AutoencoderRegularizedTrainer."""
+
+    num_epochs: int = Field(300, ge=1)  # Sec. 3.5
+    initial_lr: float = Field(1e-4, gt=0)  # Sec. 3.5
+    poly_exponent: float = Field(0.9, gt=0)  # Eq. 5
+    weight_decay: float = Field(1e-5, ge=0)  # Sec. 3.6; of convolution kernels only
+    dropout: float = Field(0.2, ge=0, lt=1)  # Sec. 3.6; spatial, after the first convolution
+    # Eq. 1; not 0, which would leave the branch's decoder without gradient
+    reconstruction_weight: float = Field(0.1, gt=0)
+    kl_weight: float = Field(0.1, ge=0)  # Eq. 1
+    # Eq. 3 is a sum; not stated whether it was averaged: our choice is the mean, because the sum over the 15.7 million
+    # values of the published patch would leave nothing of the Dice loss
+    reconstruction_reduction: Literal["mean", "sum"] = "mean"
+    intensity_shift: float = Field(default=0.1, ge=0)  # Sec. 3.7; standard deviations of the channel
+    intensity_scale: float = Field(default=0.1, ge=0, lt=1)  # Sec. 3.7
+
+
+class AutoencoderRegularizedTrainer(MethodTrainer):
+    """Residual encoder-decoder whose encoder must also reconstruct the image through a variational autoencoder."""
+
+    paper = "Myronenko, BraTS 2018 (1st place)"
+    adds = "autoencoder branch that reconstructs the image in training and regularizes the encoder"
+    network_class = SegResNetVAE
+    settings_class = AutoencoderRegularizedSettings
+
+    @classmethod
+    def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Strides and kernels of nnU-Net's first four stages; widths that double from nnU-Net's first."""
+        levels = min(LEVELS, arch_kwargs["n_stages"])
+        return {
+            "n_stages": levels,
+            "features_per_stage": [arch_kwargs["features_per_stage"][0] * 2**level for level in range(levels)],
+            "conv_op": arch_kwargs["conv_op"],
+            "kernel_sizes": arch_kwargs["kernel_sizes"][:levels],
+            "strides": arch_kwargs["strides"][:levels],
+            "n_blocks_per_stage": list(BLOCKS[:levels]),
+            "dropout_op": f"torch.nn.modules.dropout.Dropout{len(arch_kwargs['strides'][0])}d",
+        }
+
+    @classmethod
+    def method_kwargs(
+        cls,
+        settings: AutoencoderRegularizedSettings,
+        plans: dict[str, Any],
+        configuration: str,
+        dataset_json: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Patch size, for the branch's dense layers, and what is image among the input channels."""
+        return {
+            "patch_size": list(resolved_configuration(plans, configuration)["patch_size"]),
+            "image_channels": len(channel_names(dataset_json)),
+            "dropout_op_kwargs": {"p": settings.dropout},
+            "inference_only": False,
+        }
+
+    def _build_loss(self) -> nn.Module:
+        """Dice, squared reconstruction error and divergence (Eq. 1)."""
+        return AutoencoderRegularizedLoss(
+            self.label_manager.has_regions,
+            self.label_manager.ignore_label,
+            self.settings.reconstruction_weight,
+            self.settings.kl_weight,
+            self.settings.reconstruction_reduction,
+        )
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, EpochScheduler]:
+        """Adam with weight decay of convolution kernels only (Sec. 3.5, 3.6), and polynomial decay (Eq. 5)."""
+        kernels = [module.weight for module in self.network.modules() if isinstance(module, _ConvNd)]
+        decayed = {id(kernel) for kernel in kernels}
+        others = [parameter for parameter in self.network.parameters() if id(parameter) not in decayed]
+        groups = [{"params": kernels, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        # L2 regularization is in the gradient, as in the paper: Adam, not AdamW
+        optimizer = torch.optim.Adam(groups, lr=self.initial_lr)
+        exponent = self.settings.poly_exponent
+        return optimizer, EpochScheduler(
+            optimizer, lambda epoch: poly(epoch, self.initial_lr, self.num_epochs, exponent)
+        )
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:  # noqa: N802
+        """No rotation, so that patches are cut at their final size; mirroring of all axes."""
+        rotation, _, _, mirror_axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        return rotation, False, self.configuration_manager.patch_size, mirror_axes
+
+    def get_training_transforms(
+        self,
+        patch_size: Any,
+        rotation_for_DA: Any,  # noqa: N803 - nnU-Net passes some by name
+        deep_supervision_scales: Any,
+        mirror_axes: Any,
+        do_dummy_2d_data_aug: bool,
+        use_mask_for_norm: Any = None,
+        **labels: Any,
+    ) -> ComposeTransforms:
+        """The paper's augmentation (Sec. 3.7), then what nnU-Net does to labels in validation as well."""
+        masked = [channel for channel, used in enumerate(use_mask_for_norm or []) if used]
+        settings = self.settings
+        augmentation = shift_scale_and_mirror(settings.intensity_shift, settings.intensity_scale, mirror_axes, masked)
+        return ComposeTransforms([*augmentation, self.get_validation_transforms(deep_supervision_scales, **labels)])
+
+    def on_train_end(self) -> None:
+        """End the training as nnU-Net does, and write ``reconstruction.png`` beside ``progress.png``."""
+        batch = next(self.dataloader_val) if self.local_rank == 0 else None
+        super().on_train_end()
+        if batch is not None:
+            self.write_reconstruction(batch["data"], batch["target"], join(self.output_folder, "reconstruction.png"))
+
+    def write_reconstruction(self, images: torch.Tensor, target: torch.Tensor, file: str) -> None:
+        """Write an axial slice of each image channel above its reconstruction.
+
+        Args:
+            images: Network input ``(B, C, *patch_size)``; the first sample is shown.
+            target: nnU-Net's target; the slice with most labelled voxels is shown.
+            file: PNG to write.
+        """
+        network = self.network.module if self.is_ddp else self.network
+        if isinstance(network, OptimizedModule):
+            network = network._orig_mod
+        network.eval()
+        with torch.no_grad():
+            output = network.reconstruct(images[:1].to(self.device, non_blocking=True))
+        image, reconstruction = output.image[0].float().cpu(), output.reconstruction[0].float().cpu()
+        if image.ndim == 4:
+            # nnU-Net's arrays begin with the axial direction, until the plans transpose them
+            axis = list(self.plans_manager.transpose_forward).index(0)
+            index = most_labelled_slice(target[0], axis)
+            image, reconstruction = image.select(axis + 1, index), reconstruction.select(axis + 1, index)
+        plot_reconstruction(image.numpy(), reconstruction.numpy(), channel_names(self.dataset_json), file)
+
+
+class AutoencoderRegularizedTrainerNNUNetDA(AutoencoderRegularizedTrainer):
+    """AutoencoderRegularizedTrainer with nnU-Net's own augmentation in place of the paper's."""
+
+    adds = "as AutoencoderRegularizedTrainer, with nnU-Net's own augmentation"
+    configure_rotation_dummyDA_mirroring_and_inital_patch_size = (  # noqa: N815
+        nnUNetTrainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size
+    )
+    get_training_transforms = staticmethod(nnUNetTrainer.get_training_transforms)

@@ -1,0 +1,42 @@
+"""Picture of what the autoencoder branch makes of an image."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+
+def most_labelled_slice(target: Tensor, axis: int) -> int:
+    """Index of the slice with most labelled voxels, the middle one where nothing is labelled.
+
+    Args:
+        target: ``(C, *spatial)``, labels or one-hot regions; 0 is background.
+        axis: Spatial axis across the slices, counted from 0.
+    """
+    labelled = (target > 0).any(0)
+    counts = labelled.movedim(axis, 0).flatten(1).sum(1)
+    return int(counts.argmax()) if counts.any() else len(counts) // 2
+
+
+def plot_reconstruction(image: np.ndarray, reconstruction: np.ndarray, names: Sequence[str], file: str) -> None:
+    """Write one column a channel: the image above, its reconstruction below, in the same grey scale.
+
+    Args:
+        image: ``(C, Y, X)``.
+        reconstruction: ``(C, Y, X)``.
+        names: Name of each channel.
+        file: PNG to write.
+    """
+    figure = Figure(figsize=(2.5 * len(names), 5.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, len(names), squeeze=False)
+    for column, name in enumerate(names):
+        low, high = np.percentile(image[column], (0.5, 99.5))
+        for row, picture in enumerate((image, reconstruction)):
+            axes[row, column].imshow(picture[column], cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
+            axes[row, column].set_axis_off()
+        axes[0, column].set_title(name)
+    figure.suptitle("network input above, its reconstruction below")
+    figure.savefig(file, dpi=100)

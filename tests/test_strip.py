@@ -1,0 +1,105 @@
+"""Models without training-only weights."""
+
+import json
+import os
+
+import pytest
+import torch
+from cases import Case, make_trainer
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from typer.testing import CliRunner
+
+from nnunet_ext import plugin
+from nnunet_ext.cli import app
+from nnunet_ext.strip import StripError, strip_model
+from nnunet_ext.trainers import AutoencoderRegularizedTrainer, ModalityPairingTrainer
+
+CASE = Case(regions=True)
+
+
+def trained_model(trainer_class, folder, monkeypatch):
+    """A model folder of two folds as nnU-Net leaves it, after one optimizer step so that there is optimizer state."""
+    trainer = make_trainer(trainer_class, CASE, folder, monkeypatch)
+    for parameter in trainer.network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    trainer.optimizer.step()
+    trainer.inference_allowed_mirroring_axes = (0, 1, 2)
+    model = folder / "model"
+    for fold in range(2):
+        (model / f"fold_{fold}").mkdir(parents=True)
+        trainer.save_checkpoint(str(model / f"fold_{fold}" / "checkpoint_final.pth"))
+        (model / f"fold_{fold}" / "progress.png").touch()
+    (model / "plans.json").write_text(json.dumps(trainer.plans_manager.plans))
+    (model / "dataset.json").write_text(json.dumps(CASE.dataset_json))
+    return model
+
+
+def predict(model, monkeypatch):
+    monkeypatch.setenv("nnUNet_extTrainer", os.path.dirname(plugin.__file__))
+    predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(model), (0, 1))
+    image = torch.randn(4, 20, 18, 17, generator=torch.Generator().manual_seed(3))
+    return predictor.predict_logits_from_preprocessed_data(image), predictor.network
+
+
+def test_stripped_model_predicts_the_same_bits_with_nnunets_predictor(tmp_path, monkeypatch):
+    model = trained_model(AutoencoderRegularizedTrainer, tmp_path, monkeypatch)
+    sizes = strip_model(model, tmp_path / "slim")
+    before, network = predict(model, monkeypatch)
+    after, slim = predict(tmp_path / "slim", monkeypatch)
+    assert torch.equal(before, after)
+    assert network.autoencoder is not None
+    assert slim.autoencoder is None
+    assert len(sizes) == 2
+    for file, old, new in sizes:
+        assert file.stat().st_size == new < old / 2
+        checkpoint = torch.load(file, weights_only=False)
+        assert not any(name.startswith("autoencoder") for name in checkpoint["network_weights"])
+        assert "optimizer_state" not in checkpoint
+        saved = checkpoint["init_args"]["plans"]["configurations"]["3d"]["architecture"]["arch_kwargs"]
+        assert saved["inference_only"] is True
+
+
+def test_model_without_training_only_parts_keeps_all_weights(tmp_path, monkeypatch):
+    model = trained_model(ModalityPairingTrainer, tmp_path, monkeypatch)
+    strip_model(model, tmp_path / "slim")
+    before, after = predict(model, monkeypatch)[0], predict(tmp_path / "slim", monkeypatch)[0]
+    assert torch.equal(before, after)
+
+
+def test_original_is_left_as_it_was_and_training_can_start_from_the_stripped_plans(tmp_path, monkeypatch):
+    model = trained_model(AutoencoderRegularizedTrainer, tmp_path, monkeypatch)
+    before = {file: file.read_bytes() for file in model.rglob("*") if file.is_file()}
+    strip_model(model, tmp_path / "slim")
+    assert {file: file.read_bytes() for file in model.rglob("*") if file.is_file()} == before
+    plans = json.loads((tmp_path / "slim" / "plans.json").read_text())
+    trainer = make_trainer(AutoencoderRegularizedTrainer, CASE, tmp_path, monkeypatch, plans)
+    assert trainer.network.autoencoder is not None
+
+
+def test_command_writes_the_copy_and_says_how_to_predict(tmp_path, monkeypatch):
+    model = trained_model(AutoencoderRegularizedTrainer, tmp_path, monkeypatch)
+    result = CliRunner().invoke(app, ["strip", str(model), "-o", str(tmp_path / "slim")])
+    assert result.exit_code == 0
+    assert "fold_0/checkpoint_final.pth" in result.stdout
+    assert f"nnUNetv2_predict_from_modelfolder -m {tmp_path / 'slim'}" in result.stdout
+    assert sorted(file.name for file in (tmp_path / "slim").iterdir()) == [
+        "dataset.json",
+        "fold_0",
+        "fold_1",
+        "plans.json",
+    ]
+
+
+def test_what_cannot_be_stripped_is_said_and_leaves_nothing(tmp_path, monkeypatch):
+    with pytest.raises(StripError, match="is not a trained model"):
+        strip_model(tmp_path, tmp_path / "slim")
+    model = trained_model(AutoencoderRegularizedTrainer, tmp_path, monkeypatch)
+    with pytest.raises(StripError, match="exists"):
+        strip_model(model, model)
+    plans = json.loads((model / "plans.json").read_text())
+    plans["configurations"]["3d"]["architecture"]["network_class_name"] = "some.other.Network"
+    (model / "plans.json").write_text(json.dumps(plans))
+    with pytest.raises(StripError, match=r"some\.other\.Network"):
+        strip_model(model, tmp_path / "slim")
+    assert not (tmp_path / "slim").exists()
