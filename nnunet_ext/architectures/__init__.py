@@ -4,7 +4,8 @@ nnU-Net's plans name a network by this package's path (``nnunet_ext.architecture
 models keep loading when a file moves.
 """
 
+from nnunet_ext.architectures.attention_fusion import AttentionFusionUNet
 from nnunet_ext.architectures.modality_pairing import ModalityPairingUNet
 from nnunet_ext.architectures.network_output import NetworkOutput
 
-__all__ = ["ModalityPairingUNet", "NetworkOutput"]
+__all__ = ["AttentionFusionUNet", "ModalityPairingUNet", "NetworkOutput"]
