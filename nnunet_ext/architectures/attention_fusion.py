@@ -88,16 +88,15 @@ class AttentionFusionUNet(nn.Module):
         super().__init__()
         if deep_supervision:
             raise ValueError("AttentionFusionUNet has no deep supervision; the paper has none.")
-        per_stage = {
-            "features_per_stage": features_per_stage,
-            "stream_features_per_stage": stream_features_per_stage,
-            "kernel_sizes": kernel_sizes,
-            "strides": strides,
-            "n_conv_per_stage": n_conv_per_stage,
-        }
-        for name, entries in per_stage.items():
-            if len(entries) != n_stages:
-                raise ValueError(f"{name} has {len(entries)} entries for {n_stages} stages.")
+        _check_lengths(
+            n_stages,
+            features_per_stage=features_per_stage,
+            stream_features_per_stage=stream_features_per_stage,
+            kernel_sizes=kernel_sizes,
+            strides=strides,
+            n_conv_per_stage=n_conv_per_stage,
+        )
+        _check_lengths(n_stages - 1, n_conv_per_stage_decoder=n_conv_per_stage_decoder)
         if any(step != 1 for step in strides[0]):
             raise ValueError(f"The first stage must not pool, its stride is {list(strides[0])}.")
         for name, value, valid in (
@@ -153,6 +152,12 @@ class AttentionFusionUNet(nn.Module):
     def initialize(module: nn.Module) -> None:
         """Initialise the weights of one module, He's way, as nnU-Net's plain U-Net."""
         InitWeights_He(1e-2)(module)
+
+
+def _check_lengths(length: int, **arguments: Sequence) -> None:
+    for name, entries in arguments.items():
+        if len(entries) != length:
+            raise ValueError(f"{name} has {len(entries)} entries, not {length}.")
 
 
 def _check_streams(streams: Sequence[Sequence[int]], n_modalities: int, input_channels: int) -> None:
