@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nnunet_ext.architectures.fusion_decoder import CoarseHead, FusionDecoder
 from nnunet_ext.architectures.fusion_encoder import Attention, FusionEncoder
-from nnunet_ext.architectures.stream_fusion import FUSION_RULES
+from nnunet_ext.architectures.stream_fusion import FUSION_RULES, stream_widths
 
 Decoder = Literal["interpolation", "transposed", "none"]
 
@@ -27,8 +27,7 @@ class AttentionFusionUNet(nn.Module):
         input_channels: Channels of the input: the modalities, then any others (a cascade's previous segmentation),
             which every stream reads.
         n_stages: Number of levels.
-        features_per_stage: Width of the decoder at each level, and of the encoder of a network of one stream.
-        stream_features_per_stage: Width of each stream at each level.
+        features_per_stage: Width of the decoder at each level.
         conv_op: Convolution, its dimension is the network's.
         kernel_sizes: Kernel at each level, one odd number an axis.
         strides: Pooling before each level, one number an axis; all 1 at the first.
@@ -37,6 +36,7 @@ class AttentionFusionUNet(nn.Module):
         streams: Modality channels of each stream, the master's stream first. A modality in no stream is not read.
         n_modalities: Number of leading input channels that are modalities.
         num_classes: Segmentation channels.
+        stream_width: ``"share"``: each of n streams has ``1 / n`` of the decoder's widths; ``"full"``: all of them.
         fusion: Name of a rule in :data:`nnunet_ext.architectures.stream_fusion.FUSION_RULES`.
         attention: ``"none"``, ``"own"`` (each stream by its own heat map) or ``"master"`` (all by the master's).
         attention_reduction: Reduction factor r of the attention blocks (Sec. 2, Implementation Details).
@@ -62,7 +62,6 @@ class AttentionFusionUNet(nn.Module):
         input_channels: int,
         n_stages: int,
         features_per_stage: Sequence[int],
-        stream_features_per_stage: Sequence[int],
         conv_op: type[nn.Module],
         kernel_sizes: Sequence[Sequence[int]],
         strides: Sequence[Sequence[int]],
@@ -71,6 +70,7 @@ class AttentionFusionUNet(nn.Module):
         streams: Sequence[Sequence[int]],
         n_modalities: int,
         num_classes: int,
+        stream_width: Literal["share", "full"] = "share",
         fusion: str = "concatenate",
         attention: Attention = "master",
         attention_reduction: int = 16,
@@ -91,7 +91,6 @@ class AttentionFusionUNet(nn.Module):
         _check_lengths(
             n_stages,
             features_per_stage=features_per_stage,
-            stream_features_per_stage=stream_features_per_stage,
             kernel_sizes=kernel_sizes,
             strides=strides,
             n_conv_per_stage=n_conv_per_stage,
@@ -100,6 +99,7 @@ class AttentionFusionUNet(nn.Module):
         if any(step != 1 for step in strides[0]):
             raise ValueError(f"The first stage must not pool, its stride is {list(strides[0])}.")
         for name, value, valid in (
+            ("stream_width", stream_width, ["share", "full"]),
             ("fusion", fusion, list(FUSION_RULES)),
             ("attention", attention, ["none", "own", "master"]),
             ("decoder", decoder, ["interpolation", "transposed", "none"]),
@@ -113,6 +113,7 @@ class AttentionFusionUNet(nn.Module):
         shared = range(n_modalities, input_channels)
         self.streams = [list(stream) for stream in streams]
         self.deep_supervision = False
+        stream_features = stream_widths(features_per_stage, len(streams) if stream_width == "share" else 1)
         block_kwargs = {
             "conv_bias": conv_bias,
             "norm_op": norm_op,
@@ -123,7 +124,7 @@ class AttentionFusionUNet(nn.Module):
             "nonlin_kwargs": nonlin_kwargs,
         }
         self.encoder = FusionEncoder(
-            [[*stream, *shared] for stream in streams], stream_features_per_stage, n_conv_per_stage, kernel_sizes,
+            [[*stream, *shared] for stream in streams], stream_features, n_conv_per_stage, kernel_sizes,
             strides, fusion, attention, attention_reduction, attention_dilation, conv_op, block_kwargs,
         )  # fmt: skip
         widths = self.encoder.output_channels

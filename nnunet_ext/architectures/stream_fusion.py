@@ -1,10 +1,13 @@
 """How the streams of a multi-modal encoder meet: what the master's next block reads and what the decoder reads."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+WIDTH_MULTIPLE = 4
 
 Join = Literal["master", "add", "concatenate"]
 
@@ -30,6 +33,17 @@ def join(streams: Sequence[Tensor], how: Join) -> Tensor:
 def joined_channels(width: int, n_streams: int, how: Join) -> int:
     """Channels of ``n_streams`` feature maps of ``width`` channels each after :func:`join`."""
     return width * n_streams if how == "concatenate" else width
+
+
+def stream_widths(widths: Sequence[int], n_streams: int) -> list[int]:
+    """Widths of one of ``n_streams`` streams that share the widths of the decoder.
+
+    With two streams it is half of them (Sec. 2). For more it is ``1 / n``, rounded up to a multiple of
+    :data:`WIDTH_MULTIPLE` (not stated: our choice, so that the decoder stays about the U-Net's).
+    """
+    if n_streams == 1:
+        return list(widths)
+    return [ceil(width / n_streams / WIDTH_MULTIPLE) * WIDTH_MULTIPLE for width in widths]
 
 
 class FusionRule(NamedTuple):

@@ -42,7 +42,9 @@ def build(system, base=4, n_stages=3, n_modalities=2, dimension=2, master=0, ext
         "nonlin": nn.LeakyReLU,
         "nonlin_kwargs": {"inplace": True},
         "num_classes": 3,
-        **system.arch_kwargs(base, n_stages, n_modalities, master),
+        "streams": system.streams(n_modalities, master),
+        "n_modalities": n_modalities,
+        **system.topology(base, n_stages),
     }
     return AttentionFusionUNet(**{**arguments, **changes})
 
@@ -89,7 +91,7 @@ def test_reads_exactly_the_channels_of_its_row(system):
     x = torch.rand(1, 4, 16, 16, requires_grad=True)
     network(x).square().sum().backward()
     read = [bool(x.grad[:, channel].any()) for channel in range(4)]
-    assert read == ([False, True, False, True] if system.streams == "master" else [True] * 4)
+    assert read == ([False, True, False, True] if system.reads == "master" else [True] * 4)
 
 
 @pytest.mark.parametrize("name", ["PROPOSED", "FUSE_ORIGIN_UNET", "FUSE_NET"])
@@ -149,6 +151,7 @@ def test_initialize_zeroes_biases():
         ({"n_conv_per_stage": [2, 2]}, "n_conv_per_stage has 2 entries, not 3"),
         ({"n_conv_per_stage_decoder": [2]}, "n_conv_per_stage_decoder has 1 entries, not 2"),
         ({"strides": [[2, 2]] * 3}, "first stage must not pool"),
+        ({"stream_width": "half"}, "stream_width = 'half'; valid are share, full"),
         ({"fusion": "multiply"}, "fusion = 'multiply'; valid are separate, add"),
         ({"attention": "self"}, "attention = 'self'; valid are none, own, master"),
         ({"decoder": "fpn"}, "decoder = 'fpn'; valid are interpolation, transposed, none"),
