@@ -111,8 +111,9 @@ class AttentionFusionTrainer(MethodTrainer):
         n_convs = cls.system.n_conv_per_stage[: planned["n_stages"]]
         own = {**cls.system.options, "n_conv_per_stage": list(n_convs)}
         different = {name: planned.get(name) for name, value in own.items() if planned.get(name) != value}
-        one_stream = len(planned["streams"]) == 1
-        if different or one_stream != (cls.system.reads != "each"):
+        first, *others = planned["streams"]
+        reads = "each" if others else "early" if len(first) > 1 else "master"
+        if different or reads != cls.system.reads:
             raise PlansError(
                 f"Configuration '{configuration}' of plans '{plans_name}' was made for another system than "
                 f"{cls.__name__}'s: {different or planned['streams']}. Use plans made by nnUNetv2_plan_experiment."
