@@ -77,7 +77,7 @@ def test_master_modality_is_found_by_name(channels, settings, streams, guess):
 
 def test_unknown_master_modality_raises_and_lists_the_channels():
     case = Case(settings={"master_modality": "PD"})
-    with pytest.raises(ModalityError, match="'PD' does not exist.*'T1', 'T1ce', 'T2', 'FLAIR'"):
+    with pytest.raises(ModalityError, match=r"'PD' does not exist.*'T1', 'T1ce', 'T2', 'FLAIR'"):
         AttentionFusionTrainer.prepare_plans(case.plans, "3d", case.dataset_json)
 
 
