@@ -9,7 +9,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nnunet_ext.architectures import ModalityPairingUNet, NetworkOutput
+from nnunet_ext.architectures import AttentionFusionUNet, ModalityPairingUNet, NetworkOutput, fusion_system
 from nnunet_ext.losses import ModalityPairingLoss
 
 CHANNELS, CLASSES = 4, 4
@@ -89,6 +89,30 @@ def unet_kwargs(size: Size, factor: int = 1) -> dict[str, Any]:
     }
 
 
+def fusion_unet(system: fusion_system.FusionSystem) -> Callable[[Size], nn.Module]:
+    """A row of attention fusion's Table 1 with the second channel as master."""
+
+    def build(size: Size) -> nn.Module:
+        n_stages = min(size.stages, system.max_stages)
+        kwargs = unet_kwargs(size) | {"deep_supervision": False} | system.topology(size.base, n_stages)
+        for name in ("kernel_sizes", "strides"):
+            kwargs[name] = kwargs[name][:n_stages]
+        return AttentionFusionUNet(**kwargs, streams=system.streams(CHANNELS, 1), n_modalities=CHANNELS)
+
+    return build
+
+
+def plain_unet_of_fusion_width(size: Size) -> nn.Module:
+    """nnU-Net's U-Net with the levels and widths of attention fusion's decoder, without deep supervision."""
+    n_stages = min(size.stages, fusion_system.PROPOSED.max_stages)
+    topology = fusion_system.PROPOSED.topology(size.base, n_stages)
+    names = ("n_stages", "features_per_stage", "n_conv_per_stage", "n_conv_per_stage_decoder")
+    kwargs = unet_kwargs(size) | {"deep_supervision": False} | {name: topology[name] for name in names}
+    for name in ("kernel_sizes", "strides"):
+        kwargs[name] = kwargs[name][:n_stages]
+    return PlainConvUNet(**kwargs)
+
+
 PLAIN = Row("PlainConvUNet", lambda size: PlainConvUNet(**unet_kwargs(size)))
 
 # method -> rows; ratios are against the first row
@@ -101,5 +125,10 @@ METHODS: dict[str, list[Row]] = {
             lambda size: ModalityPairingUNet(**unet_kwargs(size), modality_groups=[[3, 2], [1, 0]]),
             lambda features, _: 0.5 * ModalityPairingLoss()(*features),
         ),
+    ],
+    "attention_fusion": [
+        Row("FuseUNet", fusion_unet(fusion_system.FUSE_UNET)),
+        Row("AttentionFusionUNet", fusion_unet(fusion_system.PROPOSED)),
+        Row("PlainConvUNet of the decoder's widths", plain_unet_of_fusion_width),
     ],
 }
