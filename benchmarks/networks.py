@@ -10,7 +10,13 @@ from monai.networks import nets as monai
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nnunet_ext.architectures import ModalityPairingUNet, NetworkOutput, SegResNetVAE
+from nnunet_ext.architectures import (
+    AttentionFusionUNet,
+    ModalityPairingUNet,
+    NetworkOutput,
+    SegResNetVAE,
+    fusion_system,
+)
 from nnunet_ext.losses import ModalityPairingLoss
 from nnunet_ext.losses.autoencoder import kl_to_standard_normal, reconstruction_error
 
@@ -133,6 +139,30 @@ def autoencoder_loss(output: Any, _: Tensor) -> Tensor:
     return 0.1 * error + 0.1 * kl_to_standard_normal(output.mean, output.log_variance, output.image[0, 0].numel())
 
 
+def fusion_unet(system: fusion_system.FusionSystem) -> Callable[[Size], nn.Module]:
+    """A row of attention fusion's Table 1 with the second channel as master."""
+
+    def build(size: Size) -> nn.Module:
+        n_stages = min(size.stages, system.max_stages)
+        kwargs = unet_kwargs(size) | {"deep_supervision": False} | system.topology(size.base, n_stages)
+        for name in ("kernel_sizes", "strides"):
+            kwargs[name] = kwargs[name][:n_stages]
+        return AttentionFusionUNet(**kwargs, streams=system.streams(CHANNELS, 1), n_modalities=CHANNELS)
+
+    return build
+
+
+def plain_unet_of_fusion_width(size: Size) -> nn.Module:
+    """nnU-Net's U-Net with the levels and widths of attention fusion's decoder, without deep supervision."""
+    n_stages = min(size.stages, fusion_system.PROPOSED.max_stages)
+    topology = fusion_system.PROPOSED.topology(size.base, n_stages)
+    names = ("n_stages", "features_per_stage", "n_conv_per_stage", "n_conv_per_stage_decoder")
+    kwargs = unet_kwargs(size) | {"deep_supervision": False} | {name: topology[name] for name in names}
+    for name in ("kernel_sizes", "strides"):
+        kwargs[name] = kwargs[name][:n_stages]
+    return PlainConvUNet(**kwargs)
+
+
 PLAIN = Row("PlainConvUNet", lambda size: PlainConvUNet(**unet_kwargs(size)))
 
 # method -> rows; ratios are against the first row
@@ -154,5 +184,10 @@ METHODS: dict[str, list[Row]] = {
         ),
         Row("MONAI SegResNet", lambda size: monai.SegResNet(**monai_kwargs(size))),
         Row("SegResNetVAE", segresnet_vae, autoencoder_loss),
+    ],
+    "attention_fusion": [
+        Row("FuseUNet", fusion_unet(fusion_system.FUSE_UNET)),
+        Row("AttentionFusionUNet", fusion_unet(fusion_system.PROPOSED)),
+        Row("PlainConvUNet of the decoder's widths", plain_unet_of_fusion_width),
     ],
 }

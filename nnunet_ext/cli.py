@@ -110,5 +110,30 @@ def strip(
     print(f"Predict with: nnUNetv2_predict_from_modelfolder -m {output} -i IN -o OUT")
 
 
+@app.command()
+def attention(
+    model: Annotated[Path, typer.Argument(metavar="MODEL_FOLDER", help="TRAINER__PLANS__CONFIGURATION folder.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="One file a modality, in channel order.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="PNG to write.")],
+    fold: Annotated[str | None, typer.Option("-f", "--fold", help="Fold; the first there is if not given.")] = None,
+    checkpoint: Annotated[str, typer.Option("-chk", "--checkpoint", help="Checkpoint.")] = "checkpoint_final.pth",
+    slice_index: Annotated[
+        int | None, typer.Option("--slice", help="Slice of the preprocessed image; by default the largest prediction.")
+    ] = None,
+    device: Annotated[str, typer.Option("-device", "--device", help="cuda or cpu.")] = "cuda",
+) -> None:
+    """Draw the attention maps of every level over a case, for a trained model of the attention fusion family."""
+    import torch
+
+    from nnunet_ext.evaluation.attention_figure import draw_attention
+    from nnunet_ext.evaluation.attention_maps import attention_of_case, load_attention_model
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("There is no GPU; add --device cpu.")
+    trained = load_attention_model(model, fold, checkpoint)
+    drawn = draw_attention(attention_of_case(trained, images, torch.device(device)), output, slice_index)
+    print(f"Wrote {output} (slice {drawn})")
+
+
 if __name__ == "__main__":
     main()

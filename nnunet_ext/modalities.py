@@ -86,6 +86,28 @@ def resolve_groups(
     return [list(range(first)), list(range(first, len(names)))], True
 
 
+def resolve_master(names: Sequence[str], requested: str | None, known: str) -> tuple[int, bool]:
+    """Channel index of the master modality.
+
+    Order: the explicit setting; else the first channel that is the known modality; else the first channel.
+
+    Args:
+        names: Channel names of the dataset, in channel order.
+        requested: Channel name from the settings, or None.
+        known: Common name of the modality that the method prefers, for example ``"T1ce"``.
+
+    Returns:
+        Index, and whether it is merely the first channel, which deserves a line in the log.
+
+    Raises:
+        ModalityError: The requested channel does not exist or is ambiguous.
+    """
+    if requested is not None:
+        return channel_index(requested, names), False
+    matches = [index for index, name in enumerate(names) if normalise(name) == known]
+    return (matches[0], False) if matches else (0, True)
+
+
 def _explicit_groups(names: Sequence[str], requested: Sequence[Sequence[str]]) -> list[list[int]]:
     if len(requested) < 2:
         raise ModalityError(f"modality_groups needs at least two groups, got {len(requested)}.")

@@ -29,6 +29,17 @@ def with_warmup(epoch: int, initial_lr: float, warmup_epochs: int, learning_rate
     return initial_lr * (epoch + 1) / warmup_epochs if epoch < warmup_epochs else learning_rate
 
 
+def halving(epoch: int, initial_lr: float, epochs_per_step: int) -> float:
+    """Step decay, ``initial_lr * 0.5 ** (epoch // epochs_per_step)``.
+
+    Args:
+        epoch: Absolute epoch, counted from 0.
+        initial_lr: Learning rate at epoch 0.
+        epochs_per_step: Epochs between two halvings; 30 in Li et al. (MICCAI 2019), Implementation Details.
+    """
+    return initial_lr * 0.5 ** (epoch // epochs_per_step)
+
+
 class EpochScheduler:
     """Sets every parameter group to ``learning_rate(epoch)``.
 

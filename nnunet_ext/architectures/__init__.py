@@ -4,8 +4,14 @@ nnU-Net's plans name a network by this package's path (``nnunet_ext.architecture
 models keep loading when a file moves.
 """
 
+from nnunet_ext.architectures.attention_fusion import AttentionFusionUNet
 from nnunet_ext.architectures.modality_pairing import ModalityPairingUNet
 from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.segresnet_vae import SegResNetVAE
 
-__all__ = ["ModalityPairingUNet", "NetworkOutput", "SegResNetVAE"]
+__all__ = [
+    "AttentionFusionUNet",
+    "ModalityPairingUNet",
+    "NetworkOutput",
+    "SegResNetVAE",
+]

@@ -3,5 +3,12 @@
 from nnunet_ext.losses.autoencoder import AutoencoderRegularizedLoss
 from nnunet_ext.losses.composite import CompositeLoss
 from nnunet_ext.losses.modality_pairing import ModalityPairingLoss, pearson_correlation
+from nnunet_ext.losses.plain_dice_cross_entropy import PlainDiceCrossEntropyLoss
 
-__all__ = ["AutoencoderRegularizedLoss", "CompositeLoss", "ModalityPairingLoss", "pearson_correlation"]
+__all__ = [
+    "AutoencoderRegularizedLoss",
+    "CompositeLoss",
+    "ModalityPairingLoss",
+    "PlainDiceCrossEntropyLoss",
+    "pearson_correlation",
+]

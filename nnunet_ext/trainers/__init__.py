@@ -1,5 +1,18 @@
 """The trainers. A trainer's name is what ``nnUNetv2_train -tr`` takes and the folder its models are in."""
 
+from nnunet_ext.trainers.attention_fusion import (
+    AttentionFusionNoDATrainer,
+    AttentionFusionTrainer,
+    AttentionUNetTrainer,
+    EarlyFuseUNetTrainer,
+    FuseNetConcatTrainer,
+    FuseNetTrainer,
+    FuseOriginUNetTrainer,
+    FuseUNetAttentionTrainer,
+    FuseUNetTrainer,
+    LateFuseUNetTrainer,
+    SingleModalityUNetTrainer,
+)
 from nnunet_ext.trainers.autoencoder import AutoencoderRegularizedTrainer, AutoencoderRegularizedTrainerNNUNetDA
 from nnunet_ext.trainers.base import MethodTrainer
 from nnunet_ext.trainers.modality_pairing import ModalityPairingTrainer
@@ -8,12 +21,34 @@ TRAINERS: tuple[type[MethodTrainer], ...] = (
     ModalityPairingTrainer,
     AutoencoderRegularizedTrainer,
     AutoencoderRegularizedTrainerNNUNetDA,
+    AttentionFusionTrainer,
+    AttentionFusionNoDATrainer,
+    SingleModalityUNetTrainer,
+    AttentionUNetTrainer,
+    FuseNetTrainer,
+    FuseNetConcatTrainer,
+    FuseOriginUNetTrainer,
+    EarlyFuseUNetTrainer,
+    LateFuseUNetTrainer,
+    FuseUNetTrainer,
+    FuseUNetAttentionTrainer,
 )
 
 __all__ = [
     "TRAINERS",
+    "AttentionFusionNoDATrainer",
+    "AttentionFusionTrainer",
+    "AttentionUNetTrainer",
     "AutoencoderRegularizedTrainer",
     "AutoencoderRegularizedTrainerNNUNetDA",
+    "EarlyFuseUNetTrainer",
+    "FuseNetConcatTrainer",
+    "FuseNetTrainer",
+    "FuseOriginUNetTrainer",
+    "FuseUNetAttentionTrainer",
+    "FuseUNetTrainer",
+    "LateFuseUNetTrainer",
     "MethodTrainer",
     "ModalityPairingTrainer",
+    "SingleModalityUNetTrainer",
 ]

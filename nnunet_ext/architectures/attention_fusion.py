@@ -1,0 +1,171 @@
+"""Attention fusion network and the nine networks it is compared with: one family of streams, fusion and attention.
+
+Written from the paper: Li et al., Learning Cross-Modal Deep Representations for Multi-Modal MR Image Segmentation,
+MICCAI 2019. Sizes that the paper does not print were found from the parameter counts of its Table 1.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from dynamic_network_architectures.initialization.weight_init import InitWeights_He
+from torch import Tensor, nn
+
+from nnunet_ext.architectures.fusion_decoder import CoarseHead, FusionDecoder
+from nnunet_ext.architectures.fusion_encoder import Attention, FusionEncoder
+from nnunet_ext.architectures.stream_fusion import FUSION_RULES, stream_widths
+
+Decoder = Literal["interpolation", "transposed", "none"]
+
+
+class AttentionFusionUNet(nn.Module):
+    """Master and assistant streams, fused at every level under the master's attention, and a U-Net decoder.
+
+    The defaults are the proposed network; ``fusion``, ``attention``, ``decoder`` and the widths give the other rows of
+    Table 1.
+
+    Args:
+        input_channels: Channels of the input: the modalities, then any others (a cascade's previous segmentation),
+            which every stream reads.
+        n_stages: Number of levels.
+        features_per_stage: Width of the decoder at each level.
+        conv_op: Convolution, its dimension is the network's.
+        kernel_sizes: Kernel at each level, one odd number an axis.
+        strides: Pooling before each level, one number an axis; all 1 at the first.
+        n_conv_per_stage: Convolutions of a stream's block at each level.
+        n_conv_per_stage_decoder: Convolutions of the decoder's block at each level but the deepest.
+        streams: Modality channels of each stream, the master's stream first. A modality in no stream is not read.
+        n_modalities: Number of leading input channels that are modalities.
+        num_classes: Segmentation channels.
+        stream_width: ``"share"``: each of n streams has ``1 / n`` of the decoder's widths; ``"full"``: all of them.
+        fusion: Name of a rule in :data:`nnunet_ext.architectures.stream_fusion.FUSION_RULES`.
+        attention: ``"none"``, ``"own"`` (each stream by its own heat map) or ``"master"`` (all by the master's).
+        attention_reduction: Reduction factor r of the attention blocks (Sec. 2, Implementation Details).
+        attention_dilation: Dilation d of the attention blocks (Sec. 2, Implementation Details).
+        decoder: Upsampling of the decoder, ``"interpolation"`` or ``"transposed"``, or ``"none"`` for a 1x1 convolution
+            on the deepest features.
+        conv_bias: Whether convolutions have a bias.
+        norm_op: Norm after a convolution, or None.
+        norm_op_kwargs: Its arguments.
+        dropout_op: Dropout between convolution and norm, or None.
+        dropout_op_kwargs: Its arguments.
+        nonlin: Activation after the norm, or None.
+        nonlin_kwargs: Its arguments.
+        deep_supervision: Must be False: the paper has no deep supervision.
+
+    Raises:
+        ValueError: Deep supervision; an unknown row of options; entries that do not match ``n_stages``; a stream that
+            is empty or names a channel that is not a modality; fusion or master's attention with one stream.
+    """
+
+    def __init__(
+        self,
+        input_channels: int,
+        n_stages: int,
+        features_per_stage: Sequence[int],
+        conv_op: type[nn.Module],
+        kernel_sizes: Sequence[Sequence[int]],
+        strides: Sequence[Sequence[int]],
+        n_conv_per_stage: Sequence[int],
+        n_conv_per_stage_decoder: Sequence[int],
+        streams: Sequence[Sequence[int]],
+        n_modalities: int,
+        num_classes: int,
+        stream_width: Literal["share", "full"] = "share",
+        fusion: str = "concatenate",
+        attention: Attention = "master",
+        attention_reduction: int = 16,
+        attention_dilation: int = 4,
+        decoder: Decoder = "interpolation",
+        conv_bias: bool = True,
+        norm_op: type[nn.Module] | None = None,
+        norm_op_kwargs: dict[str, Any] | None = None,
+        dropout_op: type[nn.Module] | None = None,
+        dropout_op_kwargs: dict[str, Any] | None = None,
+        nonlin: type[nn.Module] | None = None,
+        nonlin_kwargs: dict[str, Any] | None = None,
+        deep_supervision: bool = False,
+    ):
+        super().__init__()
+        if deep_supervision:
+            raise ValueError("AttentionFusionUNet has no deep supervision; the paper has none.")
+        _check_lengths(
+            n_stages,
+            features_per_stage=features_per_stage,
+            kernel_sizes=kernel_sizes,
+            strides=strides,
+            n_conv_per_stage=n_conv_per_stage,
+        )
+        _check_lengths(n_stages - 1, n_conv_per_stage_decoder=n_conv_per_stage_decoder)
+        if any(step != 1 for step in strides[0]):
+            raise ValueError(f"The first stage must not pool, its stride is {list(strides[0])}.")
+        for name, value, valid in (
+            ("stream_width", stream_width, ["share", "full"]),
+            ("fusion", fusion, list(FUSION_RULES)),
+            ("attention", attention, ["none", "own", "master"]),
+            ("decoder", decoder, ["interpolation", "transposed", "none"]),
+        ):
+            if value not in valid:
+                raise ValueError(f"{name} = {value!r}; valid are {', '.join(valid)}.")
+        _check_streams(streams, n_modalities, input_channels)
+        if len(streams) == 1 and (fusion != "separate" or attention == "master"):
+            raise ValueError(f"Fusion '{fusion}' with attention '{attention}' needs at least two streams, got one.")
+
+        shared = range(n_modalities, input_channels)
+        self.streams = [list(stream) for stream in streams]
+        self.deep_supervision = False
+        stream_features = stream_widths(features_per_stage, len(streams) if stream_width == "share" else 1)
+        block_kwargs = {
+            "conv_bias": conv_bias,
+            "norm_op": norm_op,
+            "norm_op_kwargs": norm_op_kwargs,
+            "dropout_op": dropout_op,
+            "dropout_op_kwargs": dropout_op_kwargs,
+            "nonlin": nonlin,
+            "nonlin_kwargs": nonlin_kwargs,
+        }
+        self.encoder = FusionEncoder(
+            [[*stream, *shared] for stream in streams], stream_features, n_conv_per_stage, kernel_sizes,
+            strides, fusion, attention, attention_reduction, attention_dilation, conv_op, block_kwargs,
+        )  # fmt: skip
+        widths = self.encoder.output_channels
+        self.decoder: nn.Module
+        if decoder == "none":
+            self.decoder = CoarseHead(widths[-1], num_classes, conv_op)
+        else:
+            self.decoder = FusionDecoder(
+                widths, features_per_stage, n_conv_per_stage_decoder, kernel_sizes, strides, decoder, num_classes,
+                conv_op, block_kwargs,
+            )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Segmentation logits ``(B, num_classes, *spatial)`` of the image ``(B, input_channels, *spatial)``."""
+        features, _ = self.encoder(x)
+        return self.decoder(features)
+
+    def attention_maps(self, x: Tensor) -> list[list[Tensor]]:
+        """Heat maps in (0, 1), ``(B, 1, *spatial)``, of each level, highest resolution first.
+
+        Each level holds one map for each of ``encoder.mapped_streams``; none for networks without attention.
+        """
+        return self.encoder(x)[1]
+
+    @staticmethod
+    def initialize(module: nn.Module) -> None:
+        """Initialise the weights of one module, He's way, as nnU-Net's plain U-Net."""
+        InitWeights_He(1e-2)(module)
+
+
+def _check_lengths(length: int, **arguments: Sequence) -> None:
+    for name, entries in arguments.items():
+        if len(entries) != length:
+            raise ValueError(f"{name} has {len(entries)} entries, not {length}.")
+
+
+def _check_streams(streams: Sequence[Sequence[int]], n_modalities: int, input_channels: int) -> None:
+    if n_modalities > input_channels:
+        raise ValueError(f"{n_modalities} modalities in {input_channels} input channels.")
+    if not streams or any(not stream for stream in streams):
+        raise ValueError(f"Every stream needs a modality, got {[list(stream) for stream in streams]}.")
+    wrong = sorted({channel for stream in streams for channel in stream if not 0 <= channel < n_modalities})
+    if wrong:
+        raise ValueError(f"Streams name the channels {wrong}; the modalities are the channels 0 to {n_modalities - 1}.")

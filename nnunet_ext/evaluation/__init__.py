@@ -1,0 +1,1 @@
+"""Scores as the papers print them: overlap metrics, HD95, aggregates, comparisons and figures."""

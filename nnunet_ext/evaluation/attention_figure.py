@@ -1,0 +1,73 @@
+"""Figure of a case's heat maps over the image: a row a stream, a column a level."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+
+from nnunet_ext.errors import UserError
+from nnunet_ext.evaluation.attention_maps import CaseAttention
+
+PANEL = 2.4  # inches
+CONTOUR = "#00e5ff"
+COLOURS = "inferno"
+
+
+def slice_with_most_foreground(foreground: np.ndarray) -> int:
+    """Index along Z of the slice with the largest predicted area; the middle one where nothing is predicted."""
+    areas = foreground.sum(axis=(1, 2))
+    return int(areas.argmax()) if areas.any() else len(areas) // 2
+
+
+def draw_attention(case: CaseAttention, file: Path, slice_index: int | None = None) -> int:
+    """Write the heat maps of one slice as an image.
+
+    Each panel has its own colour range, which its title gives: maps of different levels can have ranges far apart.
+
+    Args:
+        case: Heat maps of a case.
+        file: File to write; matplotlib knows the format by its ending.
+        slice_index: Slice along the first axis of the preprocessed image; None takes the one with the most predicted
+            foreground.
+
+    Returns:
+        The slice drawn.
+
+    Raises:
+        UserError: The case has no such slice, the folder does not exist, or the ending is not an image's.
+    """
+    n_slices = case.images.shape[1]
+    index = slice_with_most_foreground(case.foreground) if slice_index is None else slice_index
+    if not 0 <= index < n_slices:
+        raise UserError(f"Slice {index} does not exist; the preprocessed case has the slices 0 to {n_slices - 1}.")
+    if not file.parent.is_dir():
+        raise UserError(f"Folder {file.parent} does not exist.")
+    n_levels, n_streams = case.maps.shape[:2]
+    aspect = case.spacing[1] / case.spacing[2]
+    height = PANEL * aspect * case.images.shape[2] / case.images.shape[3]
+    figure = Figure(figsize=(PANEL * (n_levels + 1) + 0.8, (height + 0.35) * n_streams + 0.3), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    if file.suffix.lstrip(".").lower() not in canvas.get_supported_filetypes():
+        raise UserError(f"{file.name} has no ending that can be drawn to; use .png.")
+    panels = figure.subplots(n_streams, n_levels + 1, squeeze=False)
+    for stream, row in enumerate(panels):
+        image = case.images[stream, index]
+        for panel in row:
+            # the brightest voxels, often vessels, would leave the rest dark
+            panel.imshow(image, cmap="gray", aspect=aspect, vmin=image.min(), vmax=np.percentile(image, 99.5))
+            panel.set_xticks([])
+            panel.set_yticks([])
+            if case.foreground[index].any():
+                panel.contour(case.foreground[index], levels=[0.5], colors=CONTOUR, linewidths=0.8)
+        row[0].set_ylabel(case.streams[stream])
+        for level, panel in enumerate(row[1:]):
+            heat = case.maps[level, stream, index]
+            panel.imshow(heat, cmap=COLOURS, aspect=aspect, alpha=0.6, vmin=heat.min(), vmax=heat.max())
+            panel.set_title(f"level {level + 1}: {heat.min():.2f} to {heat.max():.2f}", fontsize=9)
+    panels[0, 0].set_title(f"slice {index}, prediction", fontsize=9)
+    bar = figure.colorbar(ScalarMappable(cmap=COLOURS), ax=list(panels.flat), shrink=0.8, pad=0.01)
+    bar.set_ticks([0, 1], labels=["lowest", "highest"])
+    figure.savefig(file, dpi=150)
+    return index

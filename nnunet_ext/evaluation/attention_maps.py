@@ -1,0 +1,162 @@
+"""Heat maps of a trained attention fusion model over a case, at every level."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from acvl_utils.cropping_and_padding.padding import pad_nd_image
+from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import Tensor
+
+from nnunet_ext.architectures import AttentionFusionUNet
+from nnunet_ext.errors import UserError
+from nnunet_ext.modalities import channel_names
+from nnunet_ext.planning.architecture import network_path
+
+
+class AttentionModel(NamedTuple):
+    """A trained model of one fold, ready to look at a case."""
+
+    network: AttentionFusionUNet
+    plans: PlansManager
+    configuration: ConfigurationManager
+    dataset_json: dict[str, Any]
+
+
+class CaseAttention(NamedTuple):
+    """What the attention of a model does to a case, on the grid that the network sees.
+
+    Attributes:
+        images: Preprocessed modality of each stream that has heat maps, ``(streams, Z, Y, X)``.
+        maps: Heat maps in (0, 1), ``(levels, streams, Z, Y, X)``.
+        foreground: Where the model predicts any class but background, ``(Z, Y, X)``.
+        streams: Name of each stream's modality.
+        spacing: Voxel size in mm, Z, Y, X.
+    """
+
+    images: np.ndarray
+    maps: np.ndarray
+    foreground: np.ndarray
+    streams: list[str]
+    spacing: tuple[float, ...]
+
+
+def load_attention_model(folder: Path, fold: str | None, checkpoint: str) -> AttentionModel:
+    """A model of an nnU-Net results folder.
+
+    Args:
+        folder: Folder of the trainer, plans and configuration, with ``plans.json`` and the folders of the folds.
+        fold: Fold, or ``"all"``; None takes the first there is.
+        checkpoint: Name of the checkpoint file.
+
+    Raises:
+        UserError: Not such a folder, no such checkpoint, a model of another method, without attention or of a cascade.
+    """
+    for name in ("plans.json", "dataset.json"):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} has no {name}; give the folder TRAINER__PLANS__CONFIGURATION of nnUNet_results.")
+    found = sorted(folder.glob(f"fold_{'*' if fold is None else fold}/{checkpoint}"))
+    if not found:
+        raise UserError(f"{folder} has no {checkpoint} for fold {'any' if fold is None else fold}.")
+    weights = torch.load(found[0], map_location="cpu", weights_only=False)
+    dataset_json = json.loads((folder / "dataset.json").read_text())
+    plans = PlansManager(json.loads((folder / "plans.json").read_text()))
+    configuration = plans.get_configuration(weights["init_args"]["configuration"])
+    if configuration.network_arch_class_name != network_path(AttentionFusionUNet):
+        raise UserError(f"{folder} holds a {weights['trainer_name']}, which is not of the attention fusion family.")
+    if configuration.previous_stage_name is not None:
+        raise UserError("Heat maps of the second stage of a cascade are not supported; use its first stage.")
+    # here, since it imports all of nnU-Net's training
+    from nnunet_ext.trainers import AttentionFusionTrainer
+
+    network = AttentionFusionTrainer.build_network_architecture(
+        plans,
+        configuration,
+        determine_num_input_channels(plans, configuration, dataset_json),
+        plans.get_label_manager(dataset_json).num_segmentation_heads,
+        enable_deep_supervision=False,
+    )
+    network.load_state_dict(weights["network_weights"])
+    if not network.encoder.mapped_streams:
+        raise UserError(f"{weights['trainer_name']} has no attention, so there are no heat maps to draw.")
+    return AttentionModel(network.eval(), plans, configuration, dataset_json)
+
+
+def attention_of_case(model: AttentionModel, images: Sequence[Path], device: torch.device) -> CaseAttention:
+    """Heat maps and prediction for one case, preprocessed and tiled as nnU-Net's prediction does, without mirroring.
+
+    Args:
+        model: Trained model.
+        images: One file a modality, in the order of ``dataset.json``.
+        device: Where the network runs.
+
+    Raises:
+        UserError: A file does not exist, or there are more or fewer than modalities.
+    """
+    names = channel_names(model.dataset_json)
+    if len(images) != len(names):
+        raise UserError(f"The model reads {len(names)} images ({', '.join(names)}), got {len(images)}.")
+    for image in images:
+        if not image.is_file():
+            raise UserError(f"Image {image} does not exist.")
+    preprocessor = model.configuration.preprocessor_class(verbose=False)
+    files = [str(image) for image in images]
+    data, _, _ = preprocessor.run_case(files, None, model.plans, model.configuration, model.dataset_json)
+    patch = tuple(model.configuration.patch_size)
+    padded, unpad = pad_nd_image(torch.as_tensor(data).float(), patch, "constant", {"value": 0}, True)
+    logits, maps = _sliding_window(model.network.to(device), padded, patch, device)
+    inside = (Ellipsis, *unpad[1:])
+    logits, maps = logits[inside], maps[inside]
+    segmentation = model.plans.get_label_manager(model.dataset_json).convert_logits_to_segmentation(logits)
+    channels = [model.network.streams[stream][0] for stream in model.network.encoder.mapped_streams]
+    spacing = tuple(float(step) for step in model.configuration.spacing)
+    return CaseAttention(
+        data[channels],
+        maps.numpy(),
+        np.asarray(segmentation) > 0,
+        [_stream_name(model.network.streams[stream], names) for stream in model.network.encoder.mapped_streams],
+        # a 2d configuration has no spacing across slices
+        spacing if len(spacing) == 3 else (1.0, *spacing),
+    )
+
+
+def _stream_name(channels: Sequence[int], names: Sequence[str]) -> str:
+    return " + ".join(names[channel] for channel in channels)
+
+
+@torch.inference_mode()
+def _sliding_window(
+    network: AttentionFusionUNet, data: Tensor, patch: tuple[int, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Logits ``(C, Z, Y, X)`` and heat maps ``(levels, streams, Z, Y, X)``, averaged with nnU-Net's Gaussian weight.
+
+    A network of fewer dimensions than the data sees it slice by slice.
+    """
+    slices = [[index] for index in range(data.shape[1])] if len(patch) == data.ndim - 2 else [[]]
+    steps = compute_steps_for_sliding_window(data.shape[-len(patch) :], patch, 0.5)
+    gaussian = compute_gaussian(patch, sigma_scale=1 / 8, value_scaling_factor=10, device=torch.device("cpu")).float()
+    weight = torch.zeros(data.shape[1:])
+    sums: Tensor | None = None
+    for index, start in itertools.product(slices, itertools.product(*steps)):
+        window = tuple([*index, *(slice(begin, begin + size) for begin, size in zip(start, patch, strict=True))])
+        everywhere = (slice(None), *window)
+        features, maps = network.encoder(data[everywhere][None].to(device))
+        logits = network.decoder(features)[0]
+        heat = [F.interpolate(heat, patch)[0] for level in maps for heat in level]
+        result = torch.cat([logits, *heat]).float().cpu()
+        if sums is None:
+            sums = torch.zeros(len(result), *data.shape[1:])
+        sums[everywhere] += result * gaussian
+        weight[window] += gaussian
+    assert sums is not None
+    sums /= weight
+    n_maps = len(network.encoder.levels) * len(network.encoder.mapped_streams)
+    maps_of_all = sums[-n_maps:].reshape(len(network.encoder.levels), -1, *data.shape[1:])
+    return sums[:-n_maps], maps_of_all

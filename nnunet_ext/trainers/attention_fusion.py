@@ -1,0 +1,206 @@
+"""Trainers of attention fusion (Li et al., MICCAI 2019) and of the nine systems of its Table 1 it is compared with."""
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoDA import nnUNetTrainerNoDA
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from nnunet_ext.architectures import AttentionFusionUNet, fusion_system
+from nnunet_ext.losses import PlainDiceCrossEntropyLoss
+from nnunet_ext.modalities import ModalityError, channel_names, resolve_master
+from nnunet_ext.planning.architecture import PlansError, network_path, resolved_configuration
+from nnunet_ext.schedules import EpochScheduler, halving
+from nnunet_ext.settings import STRICT, TrainingSettings
+from nnunet_ext.trainers.base import MethodTrainer
+
+KNOWN_MASTER = "T1ce"  # Sec. 2: T1C contributes most
+
+
+@dataclass(frozen=True, config=STRICT)
+class AttentionFusionSettings(TrainingSettings):
+    """Settings of AttentionFusionTrainer and of the systems it is compared with."""
+
+    num_epochs: int = Field(300, ge=1)  # not stated: our choice, ten halvings of the learning rate
+    initial_lr: float = Field(1e-4, gt=0)  # Sec. 2, Implementation Details
+    epochs_per_halving: int = Field(30, ge=1)  # Sec. 2, Implementation Details
+    weight_decay: float = Field(0.0, ge=0)  # not stated: our choice, PyTorch's default for Adam
+    cross_entropy_weight: float = Field(1.0, ge=0)  # alpha, Eq. 1
+    dice_epsilon: float = Field(1.0, gt=0)  # epsilon, Eq. 1
+    attention_reduction: int = Field(16, ge=1)  # r, Sec. 2, Implementation Details
+    attention_dilation: int = Field(4, ge=1)  # d, Sec. 2, Implementation Details; voxels of a level's feature map
+    # Batch norm instead of the plans' norm. Table 1's counts fit batch norm and affine instance norm alike; off: our
+    # choice, because nnU-Net's batches are small
+    batch_norm: bool = False
+    # Channel name of the master modality; None: T1ce (Sec. 2: T1C) where the dataset has one, else the first channel
+    # (not stated: our choice, because the paper has no other data)
+    master_modality: str | None = None
+
+
+class AttentionFusionTrainer(MethodTrainer):
+    """The proposed system: the master modality's attention map selects information in every modality."""
+
+    paper = "Li et al., MICCAI 2019"
+    adds = "one stream a modality, fused at every level under the master modality's attention map"
+    network_class = AttentionFusionUNet
+    settings_class = AttentionFusionSettings
+    system: ClassVar[fusion_system.FusionSystem] = fusion_system.PROPOSED
+
+    @classmethod
+    def resolve_settings(
+        cls, settings: AttentionFusionSettings, dataset_json: dict[str, Any], notes: list[str]
+    ) -> AttentionFusionSettings:
+        """Put the channel name of the master modality into the settings."""
+        names = channel_names(dataset_json)
+        if cls.system.reads != "master" and len(names) < 2:
+            raise ModalityError(
+                f"{cls.__name__} fuses modalities and needs at least two channels; the dataset has only '{names[0]}'. "
+                "SingleModalityUNetTrainer and AttentionUNetTrainer work on one."
+            )
+        master, is_guess = resolve_master(names, settings.master_modality, KNOWN_MASTER)
+        notes.append(f"Master modality: {names[master]}")
+        if is_guess:
+            notes.append(
+                f"No channel is known as {KNOWN_MASTER}, so the first one is the master. To choose another, set "
+                '"master_modality" in the "nnunet_ext" block of the plans (nnunet_ext plan --help).'
+            )
+        return replace(settings, master_modality=names[master])
+
+    @classmethod
+    def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The plans' first levels, at most as many as the published network has; the row's widths and blocks."""
+        n_stages = min(arch_kwargs["n_stages"], cls.system.max_stages)
+        for name in ("kernel_sizes", "strides"):
+            arch_kwargs[name] = arch_kwargs[name][:n_stages]
+        arch_kwargs.pop("n_blocks_per_stage", None)
+        return arch_kwargs | cls.system.topology(arch_kwargs["features_per_stage"][0], n_stages)
+
+    @classmethod
+    def method_kwargs(
+        cls,
+        settings: AttentionFusionSettings,
+        plans: dict[str, Any],
+        configuration: str,
+        dataset_json: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Channels of each stream, attention and norm."""
+        names = channel_names(dataset_json)
+        architecture = resolved_configuration(plans, configuration)["architecture"]
+        planned = architecture["arch_kwargs"]
+        if architecture["network_class_name"] == network_path(cls.network_class):
+            cls._check_row(plans["plans_name"], configuration, planned)
+        assert settings.master_modality is not None  # resolve_settings has filled it in
+        kwargs = {
+            "streams": cls.system.streams(len(names), names.index(settings.master_modality)),
+            "n_modalities": len(names),
+            "attention_reduction": settings.attention_reduction,
+            "attention_dilation": settings.attention_dilation,
+        }
+        if settings.batch_norm:
+            dimension = len(planned["strides"][0])
+            kwargs["norm_op"] = f"torch.nn.modules.batchnorm.BatchNorm{dimension}d"
+            kwargs["norm_op_kwargs"] = {"eps": 1e-5, "affine": True}
+        return kwargs
+
+    @classmethod
+    def _check_row(cls, plans_name: str, configuration: str, planned: dict[str, Any]) -> None:
+        """All rows of Table 1 are one network class: its options tell whether the plans are those of this row."""
+        n_convs = cls.system.n_conv_per_stage[: planned["n_stages"]]
+        own = {**cls.system.options, "n_conv_per_stage": list(n_convs)}
+        different = {name: planned.get(name) for name, value in own.items() if planned.get(name) != value}
+        first, *others = planned["streams"]
+        reads = "each" if others else "early" if len(first) > 1 else "master"
+        if different or reads != cls.system.reads:
+            raise PlansError(
+                f"Configuration '{configuration}' of plans '{plans_name}' was made for another system than "
+                f"{cls.__name__}'s: {different or planned['streams']}. Use plans made by nnUNetv2_plan_experiment."
+            )
+
+    def _build_loss(self) -> nn.Module:
+        """Dice and cross entropy of Eq. 1."""
+        return PlainDiceCrossEntropyLoss(
+            self.label_manager.has_regions,
+            self.label_manager.ignore_label,
+            self.settings.cross_entropy_weight,
+            self.settings.dice_epsilon,
+        )
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, EpochScheduler]:
+        """Adam with AMSGrad; the learning rate halves every so many epochs (Sec. 2, Implementation Details)."""
+        optimizer = torch.optim.Adam(
+            self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay, amsgrad=True
+        )
+        per_step = self.settings.epochs_per_halving
+        return optimizer, EpochScheduler(optimizer, lambda epoch: halving(epoch, self.initial_lr, per_step))
+
+
+class AttentionFusionNoDATrainer(AttentionFusionTrainer, nnUNetTrainerNoDA):
+    """The proposed system without augmentation, as the paper trains (Sec. 2, Implementation Details)."""
+
+    adds = "attention fusion without data augmentation"
+
+
+class SingleModalityUNetTrainer(AttentionFusionTrainer):
+    """Table 1, U-Net (T1C): the U-Net on the master modality alone."""
+
+    adds = "comparison: U-Net on the master modality alone"
+    system = fusion_system.UNET
+
+
+class AttentionUNetTrainer(AttentionFusionTrainer):
+    """Table 1, U-Net + SA (T1C): the U-Net on the master modality alone, with attention."""
+
+    adds = "comparison: U-Net with attention on the master modality alone"
+    system = fusion_system.UNET_ATTENTION
+
+
+class FuseNetTrainer(AttentionFusionTrainer):
+    """Table 1, FuseNet: VGG16 encoders, the assistants' features added to the master's; no learned decoder."""
+
+    adds = "comparison: VGG16 encoders whose features are added"
+    system = fusion_system.FUSE_NET
+
+
+class FuseNetConcatTrainer(AttentionFusionTrainer):
+    """Table 1, FuseNetConcate: VGG16 encoders whose features the decoder reads side by side."""
+
+    adds = "comparison: VGG16 encoders whose features are concatenated"
+    system = fusion_system.FUSE_NET_CONCAT
+
+
+class FuseOriginUNetTrainer(AttentionFusionTrainer):
+    """Table 1, FuseOriginUNet: full-width U-Net encoders, the assistants' features concatenated into the master's."""
+
+    adds = "comparison: full-width U-Net encoders, fused into the master's"
+    system = fusion_system.FUSE_ORIGIN_UNET
+
+
+class EarlyFuseUNetTrainer(AttentionFusionTrainer):
+    """Table 1, EarlyFuseUNet: the U-Net with the modalities as input channels."""
+
+    adds = "comparison: U-Net with the modalities as input channels"
+    system = fusion_system.EARLY_FUSE_UNET
+
+
+class LateFuseUNetTrainer(AttentionFusionTrainer):
+    """Table 1, LateFuseUNet: separate encoders whose features the decoder reads side by side."""
+
+    adds = "comparison: separate encoders, fused in the decoder"
+    system = fusion_system.LATE_FUSE_UNET
+
+
+class FuseUNetTrainer(AttentionFusionTrainer):
+    """Table 1, FuseUNet: the proposed system without attention."""
+
+    adds = "comparison: attention fusion without attention"
+    system = fusion_system.FUSE_UNET
+
+
+class FuseUNetAttentionTrainer(AttentionFusionTrainer):
+    """Table 1, FuseUNet + SA: every modality is weighted by its own attention map."""
+
+    adds = "comparison: attention fusion with an attention map a modality"
+    system = fusion_system.FUSE_UNET_ATTENTION
