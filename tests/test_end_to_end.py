@@ -1,7 +1,9 @@
 """From raw images to identical predictions on another machine, through nnU-Net's own commands."""
 
 import json
+import os
 import re
+import signal
 import time
 
 import numpy as np
@@ -25,13 +27,13 @@ def log_of(model):
 
 def stop_in_second_epoch(workspace, model):
     """Kill a training after its first epoch, as a cluster does when the time is up."""
-    process = workspace.start(*TRAIN, 0, *OPTIONS)
+    process = workspace.start(*TRAIN, 0, *OPTIONS, start_new_session=True)
     deadline = time.time() + 120
     while not (model.is_dir() and re.search(r"Epoch 1\b", log_of(model))):
         assert process.poll() is None, "training ended before it could be stopped"
         assert time.time() < deadline, "training did not reach its second epoch"
         time.sleep(0.05)
-    process.kill()
+    os.killpg(process.pid, signal.SIGKILL)  # with the processes that load its data
     process.wait()
 
 

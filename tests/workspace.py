@@ -33,7 +33,7 @@ class Workspace:
             "nnUNet_preprocessed": str(self.folder("preprocessed")),
             "nnUNet_results": str(self.folder("results")),
             "nnUNet_extTrainer": str(plugin_folder()),
-            "nnUNet_n_proc_DA": "0",
+            "nnUNet_n_proc_DA": "1",
             "nnUNet_def_n_proc": "1",
             "OMP_NUM_THREADS": "2",
             "PYTHONPATH": str(CHECKOUT),
