@@ -4,7 +4,11 @@ nnU-Net's plans name a network by this package's path (``nnunet_ext.architecture
 models keep loading when a file moves.
 """
 
+from nnunet_ext.architectures.bifpn import BiFPNet
+from nnunet_ext.architectures.group_norm import GroupNorm
 from nnunet_ext.architectures.modality_pairing import ModalityPairingUNet
+from nnunet_ext.architectures.nested_unet import NestedUNet
 from nnunet_ext.architectures.network_output import NetworkOutput
+from nnunet_ext.architectures.slice_classifier import SliceClassifier, gate_logits
 
-__all__ = ["ModalityPairingUNet", "NetworkOutput"]
+__all__ = ["BiFPNet", "GroupNorm", "ModalityPairingUNet", "NestedUNet", "NetworkOutput", "SliceClassifier", "gate_logits"]
