@@ -11,4 +11,12 @@ from nnunet_ext.architectures.nested_unet import NestedUNet
 from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.slice_classifier import SliceClassifier, gate_logits
 
-__all__ = ["BiFPNet", "GroupNorm", "ModalityPairingUNet", "NestedUNet", "NetworkOutput", "SliceClassifier", "gate_logits"]
+__all__ = [
+    "BiFPNet",
+    "GroupNorm",
+    "ModalityPairingUNet",
+    "NestedUNet",
+    "NetworkOutput",
+    "SliceClassifier",
+    "gate_logits",
+]
