@@ -139,12 +139,12 @@ class NestedUNet(nn.Module):
                 **options,
             )
 
-    def forward(self, x: Tensor) -> Tensor | NetworkOutput:
-        """Heads' logits as a list and slice logits (None without classifier) in training; average logits in eval."""
+    def forward(self, x: Tensor) -> Tensor | list[Tensor] | NetworkOutput:
+        """Logits of each head as a list, with a classifier also slice logits, in training; average logits in eval."""
         features = self.top_nodes(x)
         logits = [head(node) for head, node in zip(self.heads, features, strict=True)]
         if self.training:
-            return NetworkOutput(logits, self.classifier(torch.cat(features, 1)) if self.classifier else None)
+            return logits if self.classifier is None else NetworkOutput(logits, self.classifier(torch.cat(features, 1)))
         average = sum(logits[1:], logits[0]) / len(logits)
         if self.classifier is None or not (self.gate_slices or self.classify_in_eval):
             return average

@@ -2,7 +2,27 @@
 
 from nnunet_ext.trainers.base import MethodTrainer
 from nnunet_ext.trainers.modality_pairing import ModalityPairingTrainer
+from nnunet_ext.trainers.slice_classification import (
+    BiFPNClassifierTrainer,
+    BiFPNTrainer,
+    NestedUNetClassifierTrainer,
+    NestedUNetTrainer,
+)
 
-TRAINERS: tuple[type[MethodTrainer], ...] = (ModalityPairingTrainer,)
+TRAINERS: tuple[type[MethodTrainer], ...] = (
+    ModalityPairingTrainer,
+    BiFPNClassifierTrainer,
+    BiFPNTrainer,
+    NestedUNetClassifierTrainer,
+    NestedUNetTrainer,
+)
 
-__all__ = ["TRAINERS", "MethodTrainer", "ModalityPairingTrainer"]
+__all__ = [
+    "TRAINERS",
+    "BiFPNClassifierTrainer",
+    "BiFPNTrainer",
+    "MethodTrainer",
+    "ModalityPairingTrainer",
+    "NestedUNetClassifierTrainer",
+    "NestedUNetTrainer",
+]

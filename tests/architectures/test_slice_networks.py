@@ -177,8 +177,6 @@ def test_autocast_gives_finite_logits_and_gradients(network_class):
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters() if parameter.grad is not None)
 
 
-# The LSTM breaks the graph, and PyTorch itself then asks intermediate tensors for their gradient.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 @pytest.mark.parametrize("network_class", NETWORKS)
 @pytest.mark.parametrize("training", [True, False])
 def test_compiles(network_class, training):

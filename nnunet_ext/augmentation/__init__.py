@@ -1,0 +1,1 @@
+"""Augmentations of the papers, from batchgeneratorsv2's transforms and in its terms."""
