@@ -12,7 +12,11 @@ from torch.nn.parallel import DistributedDataParallel
 from nnunet_ext.trainers import TRAINERS
 
 # trainer -> reason why a sample's loss depends on the other samples of its batch, or on random numbers
-NOT_A_MEAN_OVER_SAMPLES: dict[str, str] = {}
+NOT_A_MEAN_OVER_SAMPLES: dict[str, str] = {
+    "BiFPNClassifierTrainer": "dropout in the encoder and between LSTM layers",
+    "BiFPNTrainer": "dropout in the encoder",
+    "NestedUNetClassifierTrainer": "dropout between LSTM layers",
+}
 
 
 def training_steps(network, loss_function, batches):
