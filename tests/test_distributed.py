@@ -18,6 +18,10 @@ NOT_A_MEAN_OVER_SAMPLES: dict[str, str] = {
     "NestedUNetClassifierTrainer": "dropout between LSTM layers",
 }
 
+# PyTorch starts its autograd threads at the first backward, and processes forked after that cannot use them. On a CPU
+# there are none to start, unless a test has made fake tensors or compiled before. So the first backward is here.
+torch.zeros(1, requires_grad=True).sum().backward()
+
 
 def training_steps(network, loss_function, batches):
     """Gradients of the last of several steps; DDP notices in a later step what the one before left unused."""
