@@ -206,7 +206,7 @@ def test_scores_of_validation_slices_are_logged_per_region(trainer_class, gate, 
     for name, expected in slice_scores(counts)._asdict().items():
         assert log[f"slice_{name}"] == [expected]
     assert not plain.classify_in_eval
-    assert (counts[:2].sum(), counts[2:].sum()) > (0, 0)  # some slices are called positive, some negative
+    assert min(counts[:2].sum(), counts[2:].sum()) > 0  # some slices are called positive, some negative
     assert counts.sum() == 3 * 2 * 2 * 16
 
 
