@@ -1,5 +1,6 @@
 """Learning rates as functions of the absolute epoch, and the scheduler that applies one of them."""
 
+import math
 from collections.abc import Callable
 
 from torch.optim import Optimizer
@@ -15,6 +16,17 @@ def poly(epoch: int, initial_lr: float, num_epochs: int, exponent: float = 0.9) 
         exponent: Exponent of the decay; 0.9 in all papers implemented here.
     """
     return initial_lr * (1 - epoch / num_epochs) ** exponent
+
+
+def cosine(epoch: int, initial_lr: float, num_epochs: int) -> float:
+    """Cosine decay, ``initial_lr * (1 + cos(pi * epoch / num_epochs)) / 2`` (slice classification Eq. 4).
+
+    Args:
+        epoch: Epoch, counted from 0.
+        initial_lr: Learning rate at epoch 0.
+        num_epochs: Length of the decay in epochs.
+    """
+    return initial_lr * (1 + math.cos(math.pi * epoch / num_epochs)) / 2
 
 
 def with_warmup(epoch: int, initial_lr: float, warmup_epochs: int, learning_rate: float) -> float:

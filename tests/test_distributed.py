@@ -17,7 +17,14 @@ from nnunet_ext.trainers import TRAINERS
 NOT_A_MEAN_OVER_SAMPLES: dict[str, str] = {
     "AutoencoderRegularizedTrainer": "dropout and the autoencoder's sample are random",
     "AutoencoderRegularizedTrainerNNUNetDA": "dropout and the autoencoder's sample are random",
+    "BiFPNClassifierTrainer": "dropout in the encoder and between LSTM layers",
+    "BiFPNTrainer": "dropout in the encoder",
+    "NestedUNetClassifierTrainer": "dropout between LSTM layers",
 }
+
+# PyTorch starts its autograd threads at the first backward, and processes forked after that cannot use them. On a CPU
+# there are none to start, unless a test has made fake tensors or compiled before. So the first backward is here.
+torch.zeros(1, requires_grad=True).sum().backward()
 
 
 def training_steps(network, loss_function, batches):

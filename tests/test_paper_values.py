@@ -4,7 +4,15 @@ from dataclasses import fields
 
 import pytest
 
-from nnunet_ext.trainers import TRAINERS, AutoencoderRegularizedTrainer, ModalityPairingTrainer
+from nnunet_ext.trainers import (
+    TRAINERS,
+    AutoencoderRegularizedTrainer,
+    BiFPNClassifierTrainer,
+    BiFPNTrainer,
+    ModalityPairingTrainer,
+    NestedUNetClassifierTrainer,
+    NestedUNetTrainer,
+)
 
 PAPER_VALUES = [
     (ModalityPairingTrainer, "num_epochs", 1000, "Wang et al., Sec. 3.2"),
@@ -21,6 +29,35 @@ PAPER_VALUES = [
     (AutoencoderRegularizedTrainer, "kl_weight", 0.1, "Myronenko, Eq. 1"),
     (AutoencoderRegularizedTrainer, "intensity_shift", 0.1, "Myronenko, Sec. 3.7"),
     (AutoencoderRegularizedTrainer, "intensity_scale", 0.1, "Myronenko, Sec. 3.7"),
+    (BiFPNTrainer, "schedule", "cosine", "Nguyen et al., Sec. 3.2, below Eq. 5"),
+    (NestedUNetTrainer, "schedule", "poly", "Nguyen et al., Sec. 3.2, below Eq. 5"),
+    *[
+        (trainer, *row)
+        for trainer in (BiFPNTrainer, NestedUNetTrainer)
+        for row in (
+            ("num_epochs", 200, "Nguyen et al., Sec. 3.2"),
+            ("initial_lr", 1e-3, "Nguyen et al., Sec. 3.2"),
+            ("warmup_epochs", 10, "Nguyen et al., Sec. 3.2"),
+            ("poly_exponent", 0.9, "Nguyen et al., Eq. 5"),
+            ("focal_alpha", 0.25, "not stated; Lin et al., Focal Loss, Sec. 5.1"),
+            ("focal_gamma", 2.0, "not stated; Lin et al., Focal Loss, Sec. 5.1"),
+            ("dropout", 0.2, "not stated; Myronenko, Sec. 3.6"),
+            ("weight_decay", 0.0, "not stated; Adam's default"),
+            ("intensity_scale", 0.1, "Nguyen et al., Sec. 3.1"),
+            ("intensity_shift", 0.1, "Nguyen et al., Sec. 3.1"),
+            ("intensity_probability", 0.8, "Nguyen et al., Sec. 3.1"),
+        )
+    ],
+    (BiFPNClassifierTrainer, "lstm_layers", 2, "Nguyen et al., Table 2"),
+    (NestedUNetClassifierTrainer, "lstm_layers", 3, "Nguyen et al., Table 3"),
+    *[
+        (trainer, *row)
+        for trainer in (BiFPNClassifierTrainer, NestedUNetClassifierTrainer)
+        for row in (
+            ("gate_slices", True, "Nguyen et al., Sec. 3.3"),
+            ("slice_axis", 0, "Nguyen et al., Sec. 2.3: axial"),
+        )
+    ],
 ]
 
 # settings that have no number in a paper: nnU-Net's values, or resolved from the dataset

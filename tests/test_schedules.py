@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nnunet_ext.schedules import EpochScheduler, poly, with_warmup
+from nnunet_ext.schedules import EpochScheduler, cosine, poly, with_warmup
 
 
 def test_poly_is_nnunets():
@@ -14,6 +14,11 @@ def test_poly_is_nnunets():
     for epoch in (0, 1, 500, 999):
         host.step(epoch)
         assert poly(epoch, 0.01, 1000) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+
+
+def test_cosine_falls_from_the_initial_rate_over_its_half_to_zero():
+    rates = [cosine(epoch, 0.2, 8) for epoch in (0, 2, 4, 8)]
+    assert rates == pytest.approx([0.2, 0.1 * (1 + 0.5**0.5), 0.1, 0])
 
 
 def test_warmup_rises_linearly_to_the_initial_rate():

@@ -5,13 +5,22 @@ models keep loading when a file moves.
 """
 
 from nnunet_ext.architectures.attention_fusion import AttentionFusionUNet
+from nnunet_ext.architectures.bifpn import BiFPNet
+from nnunet_ext.architectures.group_norm import GroupNorm
 from nnunet_ext.architectures.modality_pairing import ModalityPairingUNet
+from nnunet_ext.architectures.nested_unet import NestedUNet
 from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.segresnet_vae import SegResNetVAE
+from nnunet_ext.architectures.slice_classifier import SliceClassifier, gate_logits
 
 __all__ = [
     "AttentionFusionUNet",
+    "BiFPNet",
+    "GroupNorm",
     "ModalityPairingUNet",
+    "NestedUNet",
     "NetworkOutput",
     "SegResNetVAE",
+    "SliceClassifier",
+    "gate_logits",
 ]

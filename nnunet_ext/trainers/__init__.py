@@ -16,6 +16,12 @@ from nnunet_ext.trainers.attention_fusion import (
 from nnunet_ext.trainers.autoencoder import AutoencoderRegularizedTrainer, AutoencoderRegularizedTrainerNNUNetDA
 from nnunet_ext.trainers.base import MethodTrainer
 from nnunet_ext.trainers.modality_pairing import ModalityPairingTrainer
+from nnunet_ext.trainers.slice_classification import (
+    BiFPNClassifierTrainer,
+    BiFPNTrainer,
+    NestedUNetClassifierTrainer,
+    NestedUNetTrainer,
+)
 
 TRAINERS: tuple[type[MethodTrainer], ...] = (
     ModalityPairingTrainer,
@@ -32,6 +38,10 @@ TRAINERS: tuple[type[MethodTrainer], ...] = (
     LateFuseUNetTrainer,
     FuseUNetTrainer,
     FuseUNetAttentionTrainer,
+    BiFPNClassifierTrainer,
+    BiFPNTrainer,
+    NestedUNetClassifierTrainer,
+    NestedUNetTrainer,
 )
 
 __all__ = [
@@ -41,6 +51,8 @@ __all__ = [
     "AttentionUNetTrainer",
     "AutoencoderRegularizedTrainer",
     "AutoencoderRegularizedTrainerNNUNetDA",
+    "BiFPNClassifierTrainer",
+    "BiFPNTrainer",
     "EarlyFuseUNetTrainer",
     "FuseNetConcatTrainer",
     "FuseNetTrainer",
@@ -50,5 +62,7 @@ __all__ = [
     "LateFuseUNetTrainer",
     "MethodTrainer",
     "ModalityPairingTrainer",
+    "NestedUNetClassifierTrainer",
+    "NestedUNetTrainer",
     "SingleModalityUNetTrainer",
 ]

@@ -1,0 +1,257 @@
+"""Segmentation network with a bidirectional feature pyramid (BiFPN), with or without the slice classifier.
+
+Papers: Nguyen et al., "Enhancing MRI Brain Tumor Segmentation with an Additional Classification Network", BraTS 2020,
+Sec. 2.1; Kirillov et al., "Panoptic Feature Pyramid Networks", CVPR 2019 (decoder). Written from the papers; there is
+no public code of the first.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU
+from dynamic_network_architectures.initialization.weight_init import InitWeights_He
+from torch import Tensor, nn
+
+from nnunet_ext.architectures.bifpn_layer import BiFPNLayer
+from nnunet_ext.architectures.network_output import NetworkOutput
+from nnunet_ext.architectures.slice_classifier import SliceClassifier, gate_logits
+
+LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}  # dimensions of a batch -> interpolation
+
+
+class EncoderBlock(nn.Module):
+    """``(conv stride s, norm, dropout, ReLU, conv, norm, dropout, ReLU) + conv stride s``: a row of Table 1.
+
+    Args:
+        input_channels: Channels of the input.
+        output_channels: Channels of the result.
+        conv_op: ``nn.Conv2d`` or ``nn.Conv3d``.
+        kernel_size: Kernel of the three convolutions.
+        stride: Stride of the first and the residual convolution.
+        conv_bias: Whether convolutions have biases.
+        norm_op: Norm, called with the number of channels and ``norm_op_kwargs``.
+        norm_op_kwargs: See ``norm_op``.
+        dropout_op: Dropout, called with ``dropout_op_kwargs``; None for none.
+        dropout_op_kwargs: See ``dropout_op``.
+        nonlin: Non-linearity, called with ``nonlin_kwargs``.
+        nonlin_kwargs: See ``nonlin``.
+    """
+
+    def __init__(
+        self,
+        input_channels: int,
+        output_channels: int,
+        conv_op: type[nn.Module],
+        kernel_size: Sequence[int],
+        stride: Sequence[int],
+        conv_bias: bool,
+        norm_op: type[nn.Module] | None,
+        norm_op_kwargs: dict[str, Any] | None,
+        dropout_op: type[nn.Module] | None,
+        dropout_op_kwargs: dict[str, Any] | None,
+        nonlin: type[nn.Module],
+        nonlin_kwargs: dict[str, Any] | None,
+    ):
+        super().__init__()
+        padding = [(size - 1) // 2 for size in kernel_size]
+        # nnU-Net's own block has dropout before the norm, where Table 1 has it behind.
+        layers: list[nn.Module] = []
+        for channels, step in ((input_channels, stride), (output_channels, 1)):
+            layers.append(conv_op(channels, output_channels, kernel_size, step, padding, bias=conv_bias))
+            if norm_op is not None:
+                layers.append(norm_op(output_channels, **(norm_op_kwargs or {})))
+            if dropout_op is not None:
+                layers.append(dropout_op(**(dropout_op_kwargs or {})))
+            layers.append(nonlin(**(nonlin_kwargs or {})))
+        self.layers = nn.Sequential(*layers)
+        self.residual = conv_op(input_channels, output_channels, kernel_size, stride, padding, bias=conv_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, input_channels, *spatial)`` to ``(B, output_channels, *spatial / stride)``."""
+        return self.layers(x) + self.residual(x)
+
+
+class DecoderBranch(nn.Module):
+    """Brings one level of the pyramid to the finest scale, a convolution block and linear upsampling for each scale.
+
+    The finest level has one block without upsampling: the paper leaves this open, panoptic FPN (Fig. 5) has one.
+
+    Args:
+        level: Level of the pyramid, 0 the finest.
+        features: Channels of input and result.
+        conv_op: ``nn.Conv2d`` or ``nn.Conv3d``.
+        kernel_sizes: Kernel of each scale, finest first.
+        **options: ``conv_bias``, ``norm_op``, ... of the blocks.
+    """
+
+    def __init__(
+        self,
+        level: int,
+        features: int,
+        conv_op: type[nn.Module],
+        kernel_sizes: Sequence[Sequence[int]],
+        **options: Any,
+    ):
+        super().__init__()
+        scales = range(level, 0, -1) if level > 0 else (0,)
+        self.blocks = nn.ModuleList(
+            ConvDropoutNormReLU(conv_op, features, features, kernel_sizes[scale], 1, **options) for scale in scales
+        )
+        self.upsamplings = level
+
+    def forward(self, x: Tensor, sizes: Sequence[Sequence[int]]) -> Tensor:
+        """``(B, features, *sizes[level])`` to ``(B, features, *sizes[0])``; sizes of all levels, finest first."""
+        for passed, block in enumerate(self.blocks):
+            x = block(x)
+            if self.upsamplings > 0:
+                x = F.interpolate(x, sizes[self.upsamplings - passed - 1], mode=LINEAR[x.ndim])
+        return x
+
+
+class BiFPNet(nn.Module):
+    """Residual encoder, BiFPN layers, panoptic decoder, and a slice classifier on the decoder's features.
+
+    Stages are the encoder's scales: unlike nnU-Net's networks this one computes nothing at full resolution, so its
+    first stride is not 1.
+
+    Args:
+        input_channels: Channels of the input.
+        n_stages: Scales; 4 in Table 1.
+        features_per_stage: Features of each scale; 16, 32, 64, 128 in Table 1.
+        conv_op: ``nn.Conv2d`` or ``nn.Conv3d``.
+        kernel_sizes: Kernel of each scale.
+        strides: Stride of each scale, the first that from the input image; 2 in Table 1.
+        num_classes: Channels of the logits.
+        regions: Whether these are regions, or classes with the background first.
+        slice_axis: Spatial axis of the slices; None where the input is one slice (2d).
+        slice_classifier: Whether the network has the classification branch.
+        gate_slices: Whether slices that the classifier calls negative are emptied in eval mode.
+        pyramid_features: Features of BiFPN layers and decoder; None is 16 times the first scale's (256 in Sec. 2.1).
+        n_pyramid_layers: BiFPN layers; 3 in Sec. 2.1.
+        classifier_features: See :class:`SliceClassifier`; None is twice the pyramid's (512 in Table 2).
+        lstm_layers: 2 in Table 2.
+        lstm_dropout: See :class:`SliceClassifier`.
+        conv_bias: Whether convolutions have biases.
+        norm_op: Norm, called with the number of channels and ``norm_op_kwargs``.
+        norm_op_kwargs: See ``norm_op``.
+        dropout_op: Dropout of the encoder; rate not stated.
+        dropout_op_kwargs: See ``dropout_op``.
+        nonlin: Non-linearity; ReLU in the paper.
+        nonlin_kwargs: See ``nonlin``.
+        deep_supervision: Only False: the network has one segmentation output.
+
+    Raises:
+        ValueError: ``deep_supervision`` is True.
+    """
+
+    def __init__(
+        self,
+        input_channels: int,
+        n_stages: int,
+        features_per_stage: Sequence[int],
+        conv_op: type[nn.Module],
+        kernel_sizes: Sequence[Sequence[int]],
+        strides: Sequence[Sequence[int]],
+        num_classes: int,
+        regions: bool,
+        slice_axis: int | None,
+        slice_classifier: bool = True,
+        gate_slices: bool = True,
+        pyramid_features: int | None = None,
+        n_pyramid_layers: int = 3,
+        classifier_features: int | None = None,
+        lstm_layers: int = 2,
+        lstm_dropout: float = 0.2,
+        conv_bias: bool = True,
+        norm_op: type[nn.Module] | None = None,
+        norm_op_kwargs: dict[str, Any] | None = None,
+        dropout_op: type[nn.Module] | None = None,
+        dropout_op_kwargs: dict[str, Any] | None = None,
+        nonlin: type[nn.Module] = nn.ReLU,
+        nonlin_kwargs: dict[str, Any] | None = None,
+        deep_supervision: bool = False,
+    ):
+        super().__init__()
+        if deep_supervision:
+            raise ValueError("BiFPNet has one segmentation output: set deep_supervision to False.")
+        self.deep_supervision = False
+        self.regions = regions
+        self.slice_axis = slice_axis
+        self.gate_slices = gate_slices
+        # The training turns this on for its log, also where the gate is off; it does not change the logits.
+        self.classify_in_eval = False
+        options: dict[str, Any] = {
+            "conv_bias": conv_bias,
+            "norm_op": norm_op,
+            "norm_op_kwargs": norm_op_kwargs,
+            "nonlin": nonlin,
+            "nonlin_kwargs": nonlin_kwargs,
+        }
+        width = pyramid_features or 16 * features_per_stage[0]
+        dropout: dict[str, Any] = {"dropout_op": dropout_op, "dropout_op_kwargs": dropout_op_kwargs}
+        self.encoder = nn.ModuleList(
+            EncoderBlock(before, after, conv_op, kernel_size, stride, **dropout, **options)
+            for before, after, kernel_size, stride in zip(
+                [input_channels, *features_per_stage[:-1]], features_per_stage, kernel_sizes, strides, strict=True
+            )
+        )
+        self.lateral = nn.ModuleList(
+            ConvDropoutNormReLU(conv_op, features, width, 1, 1, conv_bias, norm_op, norm_op_kwargs)
+            for features in features_per_stage
+        )
+        self.pyramid = nn.Sequential(
+            *[BiFPNLayer(n_stages, width, conv_op, kernel_sizes, strides, **options) for _ in range(n_pyramid_layers)]
+        )
+        self.decoder = nn.ModuleList(
+            DecoderBranch(level, width, conv_op, kernel_sizes, **options) for level in range(n_stages)
+        )
+        self.head = conv_op(n_stages * width, num_classes, 1)
+        self.classifier = None
+        if slice_classifier:
+            self.classifier = SliceClassifier(
+                n_stages * width,
+                classifier_features or 2 * width,
+                num_classes if regions else num_classes - 1,
+                conv_op,
+                kernel_sizes[0],
+                slice_axis,
+                slice_stride=1 if slice_axis is None else strides[0][slice_axis],
+                lstm_layers=lstm_layers,
+                lstm_dropout=lstm_dropout,
+                **options,
+            )
+
+    def forward(self, x: Tensor) -> Tensor | NetworkOutput:
+        """Logits of the input's size; in training with a classifier also slice logits ``(B, R, slices)``."""
+        features = self.decoder_features(x)
+        logits = F.interpolate(self.head(features), x.shape[2:], mode=LINEAR[x.ndim])
+        if self.classifier is None:
+            return logits
+        if self.training:
+            return NetworkOutput(logits, self.classifier(features))
+        if not (self.gate_slices or self.classify_in_eval):
+            return logits
+        slice_logits = self.classifier(features)
+        return gate_logits(logits, slice_logits, self.slice_axis, self.regions) if self.gate_slices else logits
+
+    def encoder_features(self, x: Tensor) -> list[Tensor]:
+        """Table 1's maps, ``(B, features_per_stage[i], *spatial)``, finest first."""
+        maps = []
+        for block in self.encoder:
+            x = block(x)
+            maps.append(x)
+        return maps
+
+    def decoder_features(self, x: Tensor) -> Tensor:
+        """All levels at the finest scale, concatenated: ``(B, n_stages * pyramid_features, *spatial / stride)``."""
+        maps = [lateral(level) for lateral, level in zip(self.lateral, self.encoder_features(x), strict=True)]
+        sizes = [level.shape[2:] for level in maps]
+        branches = zip(self.decoder, self.pyramid(maps), strict=True)
+        return torch.cat([branch(level, sizes) for branch, level in branches], 1)
+
+    @staticmethod
+    def initialize(module: nn.Module) -> None:
+        """He initialisation of the convolutions for ReLU."""
+        InitWeights_He(0)(module)

@@ -1,0 +1,148 @@
+"""Classification branch of Nguyen et al.: does a slice hold a region? And the gate that empties negative slices.
+
+Paper: Nguyen et al., "Enhancing MRI Brain Tumor Segmentation with an Additional Classification Network", BraTS 2020,
+Sec. 2.3, Tables 2 and 3. Written from the paper; there is no public code.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim, get_matching_convtransp
+from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU
+from torch import Tensor, nn
+
+# A slice logit below this rejects no more firmly (its sigmoid is below 1e-43), but nnU-Net adds mirrored passes and
+# tiles of weight up to 10 in float16, where large sums become infinite.
+LOWEST_SLICE_LOGIT = -100.0
+
+
+class SliceClassifier(nn.Module):
+    """One logit for each slice and class, from a feature volume.
+
+    Convolution block, mean over the plane, transposed convolution block along the slice axis where the features have
+    lower resolution there, bidirectional LSTM over the slices, linear layer.
+
+    Args:
+        input_channels: Channels of the features: 1024 (Table 2) or 128 (Table 3) for a base of 32.
+        features: Channels after the convolution block and of each direction of the LSTM: 512 (Table 2), 256 (Table 3).
+        num_classes: Logits a slice: the regions, or the foreground classes.
+        conv_op: ``nn.Conv2d`` or ``nn.Conv3d``.
+        kernel_size: Kernel of the convolution block, one number an axis; 3 in both tables.
+        slice_axis: Spatial axis (0, 1 or 2) along which slices lie, or None: the whole input is one slice, as in 2d.
+        slice_stride: Resolution of the input image over that of the features along the slice axis: 2 (Table 2) or 1.
+            With 1 there is no transposed convolution.
+        lstm_layers: 2 (Table 2) or 3 (Table 3).
+        lstm_dropout: Probability of dropout between LSTM layers. Rate not stated: 0.2 is our choice.
+        conv_bias: Whether the convolution block has biases.
+        norm_op: Norm, called with the number of channels and ``norm_op_kwargs``.
+        norm_op_kwargs: See ``norm_op``.
+        nonlin: Non-linearity, called with ``nonlin_kwargs``.
+        nonlin_kwargs: See ``nonlin``.
+
+    Raises:
+        ValueError: The slice axis does not exist in this dimension.
+    """
+
+    def __init__(
+        self,
+        input_channels: int,
+        features: int,
+        num_classes: int,
+        conv_op: type[nn.Module],
+        kernel_size: int | Sequence[int],
+        slice_axis: int | None,
+        slice_stride: int = 1,
+        lstm_layers: int = 2,
+        lstm_dropout: float = 0.2,
+        conv_bias: bool = False,
+        norm_op: type[nn.Module] | None = None,
+        norm_op_kwargs: dict[str, Any] | None = None,
+        nonlin: type[nn.Module] = nn.ReLU,
+        nonlin_kwargs: dict[str, Any] | None = None,
+    ):
+        super().__init__()
+        dimension = convert_conv_op_to_dim(conv_op)
+        if slice_axis is not None and slice_axis not in range(dimension):
+            raise ValueError(f"slice_axis is 0 to {dimension - 1}, or None for one slice; got {slice_axis}.")
+        norm_op_kwargs, nonlin_kwargs = norm_op_kwargs or {}, nonlin_kwargs or {}
+        self.slice_axis = slice_axis
+        self.plane_axes = tuple(2 + axis for axis in range(dimension) if axis != slice_axis)
+        self.conv = ConvDropoutNormReLU(
+            conv_op,
+            input_channels,
+            features,
+            kernel_size,
+            1,
+            conv_bias,
+            norm_op,
+            norm_op_kwargs,
+            nonlin=nonlin,
+            nonlin_kwargs=nonlin_kwargs,
+        )
+        self.upsample = nn.Sequential()
+        if slice_axis is not None and slice_stride > 1:
+            # Table 2 has a 3x3x3 kernel. On a plane of one voxel its other taps would only meet padding.
+            along = [axis == slice_axis for axis in range(dimension)]
+            self.upsample.append(
+                get_matching_convtransp(conv_op)(
+                    features,
+                    features,
+                    [3 if here else 1 for here in along],
+                    [slice_stride if here else 1 for here in along],
+                    padding=[1 if here else 0 for here in along],
+                    output_padding=[slice_stride - 1 if here else 0 for here in along],
+                    bias=conv_bias,
+                )
+            )
+            if norm_op is not None:
+                self.upsample.append(norm_op(features, **norm_op_kwargs))
+            self.upsample.append(nonlin(**nonlin_kwargs))
+        self.lstm = nn.LSTM(
+            features,
+            features,
+            lstm_layers,
+            batch_first=True,
+            dropout=lstm_dropout if lstm_layers > 1 else 0.0,
+            bidirectional=True,
+        )
+        self.fc = nn.Conv1d(2 * features, num_classes, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Slice logits ``(B, num_classes, slices)`` in float32 of features ``(B, C, *spatial)``."""
+        x = self.conv(features)
+        # Linear operations commute with the mean over the plane (the convolution, up to its padding), a ReLU and a norm
+        # of the whole volume do not. So the block above needs every voxel, and the mean stands at the first place that
+        # changes nothing: directly behind its ReLU. Everything below works on vectors of one value a slice.
+        x = x.mean(self.plane_axes, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+        # Half precision would save nothing on so few values.
+        with torch.autocast(x.device.type, enabled=False):
+            x, _ = self.lstm(self.upsample(x).flatten(2).transpose(1, 2))
+            return self.fc(x.transpose(1, 2))
+
+
+def gate_logits(logits: Tensor, slice_logits: Tensor, slice_axis: int | None, regions: bool) -> Tensor:
+    """Logits whose voxels are predicted only where their slice is: both above 0.5 after the sigmoid (Sec. 3.3).
+
+    Regions: ``z where s > 0 else min(z, s)``. Plain labels, with background logit b: ``z where s > 0 else
+    min(z, b + s)``, which never beats the background. Accepted slices keep their logits bit for bit, so that averages
+    over models stay calibrated.
+
+    Args:
+        logits: z, ``(B, C, *spatial)``. With plain labels channel 0 is the background.
+        slice_logits: s, ``(B, R, slices)``, with ``R = C`` for regions and ``R = C - 1`` for plain labels.
+        slice_axis: Spatial axis of the slices; None where the input is one slice.
+        regions: Whether the channels are regions (sigmoid) or classes (softmax).
+
+    Returns:
+        Of the shape and dtype of ``logits``; finite where they are.
+    """
+    spatial = [1] * (logits.ndim - 2)
+    if slice_axis is not None:
+        spatial[slice_axis] = slice_logits.shape[-1]
+    s = slice_logits.float().clamp(min=LOWEST_SLICE_LOGIT).reshape(*slice_logits.shape[:2], *spatial)
+    if regions:
+        return torch.where(s > 0, logits, torch.minimum(logits, s.to(logits.dtype)))
+    background, classes = logits[:, :1], logits[:, 1:]
+    limit = (background + s).clamp(min=torch.finfo(logits.dtype).min).to(logits.dtype)
+    return torch.cat([background, torch.where(s > 0, classes, torch.minimum(classes, limit))], dim=1)
