@@ -4,7 +4,12 @@ from dataclasses import fields
 
 import pytest
 
-from nnunet_ext.trainers import TRAINERS, AutoencoderRegularizedTrainer, ModalityPairingTrainer
+from nnunet_ext.trainers import (
+    TRAINERS,
+    AttentionFusionTrainer,
+    AutoencoderRegularizedTrainer,
+    ModalityPairingTrainer,
+)
 
 PAPER_VALUES = [
     (ModalityPairingTrainer, "num_epochs", 1000, "Wang et al., Sec. 3.2"),
@@ -21,6 +26,14 @@ PAPER_VALUES = [
     (AutoencoderRegularizedTrainer, "kl_weight", 0.1, "Myronenko, Eq. 1"),
     (AutoencoderRegularizedTrainer, "intensity_shift", 0.1, "Myronenko, Sec. 3.7"),
     (AutoencoderRegularizedTrainer, "intensity_scale", 0.1, "Myronenko, Sec. 3.7"),
+    (AttentionFusionTrainer, "num_epochs", 300, "not stated by Li et al.: our choice"),
+    (AttentionFusionTrainer, "initial_lr", 1e-4, "Li et al., Sec. 2, Implementation Details"),
+    (AttentionFusionTrainer, "epochs_per_halving", 30, "Li et al., Sec. 2, Implementation Details"),
+    (AttentionFusionTrainer, "weight_decay", 0.0, "not stated by Li et al.: our choice"),
+    (AttentionFusionTrainer, "cross_entropy_weight", 1.0, "Li et al., alpha, Eq. 1"),
+    (AttentionFusionTrainer, "dice_epsilon", 1.0, "Li et al., epsilon, Eq. 1"),
+    (AttentionFusionTrainer, "attention_reduction", 16, "Li et al., r, Sec. 2, Implementation Details"),
+    (AttentionFusionTrainer, "attention_dilation", 4, "Li et al., d, Sec. 2, Implementation Details"),
 ]
 
 # settings that have no number in a paper: nnU-Net's values, or resolved from the dataset
@@ -31,6 +44,8 @@ NOT_IN_PAPERS = {
     "weight_decay": 3e-5,
     "modality_groups": None,
     "reconstruction_reduction": "mean",
+    "master_modality": None,
+    "batch_norm": False,
 }
 
 

@@ -1,8 +1,8 @@
 """The trainers. A trainer's name is what ``nnUNetv2_train -tr`` takes and the folder its models are in."""
 
 from nnunet_ext.trainers.attention_fusion import (
-    AttentionFusionNoDATrainer,
     AttentionFusionTrainer,
+    AttentionFusionTrainerNoDA,
     AttentionUNetTrainer,
     EarlyFuseUNetTrainer,
     FuseNetConcatTrainer,
@@ -22,7 +22,7 @@ TRAINERS: tuple[type[MethodTrainer], ...] = (
     AutoencoderRegularizedTrainer,
     AutoencoderRegularizedTrainerNNUNetDA,
     AttentionFusionTrainer,
-    AttentionFusionNoDATrainer,
+    AttentionFusionTrainerNoDA,
     SingleModalityUNetTrainer,
     AttentionUNetTrainer,
     FuseNetTrainer,
@@ -36,8 +36,8 @@ TRAINERS: tuple[type[MethodTrainer], ...] = (
 
 __all__ = [
     "TRAINERS",
-    "AttentionFusionNoDATrainer",
     "AttentionFusionTrainer",
+    "AttentionFusionTrainerNoDA",
     "AttentionUNetTrainer",
     "AutoencoderRegularizedTrainer",
     "AutoencoderRegularizedTrainerNNUNetDA",
