@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnunet_ext.modalities import ModalityError, channel_index, channel_names, normalise, resolve_groups
+from nnunet_ext.modalities import ModalityError, channel_index, channel_names, normalise, resolve_groups, resolve_master
 
 KNOWN = [["FLAIR", "T2"], ["T1ce", "T1"]]
 
@@ -79,3 +79,21 @@ def test_ambiguous_name_is_an_error_and_the_exact_spelling_is_not():
 def test_channel_names_are_in_numerical_order():
     names = {str(i): f"c{i}" for i in reversed(range(12))}
     assert channel_names({"channel_names": names}) == [f"c{i}" for i in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("names", "requested", "master"),
+    [
+        (["T1", "T1Gd"], None, (1, False)),
+        (["T1c", "T1Gd"], None, (0, False)),
+        (["T2", "FLAIR"], None, (0, True)),
+        (["T1", "T1Gd", "T2w"], "T2", (2, False)),
+    ],
+)
+def test_master_is_the_setting_then_the_known_modality_then_the_first_channel(names, requested, master):
+    assert resolve_master(names, requested, "T1ce") == master
+
+
+def test_unknown_master_is_an_error():
+    with pytest.raises(ModalityError, match="'FLAIR' does not exist"):
+        resolve_master(["T1", "T2"], "FLAIR", "T1ce")

@@ -6,6 +6,7 @@ import pytest
 
 from nnunet_ext.trainers import (
     TRAINERS,
+    AttentionFusionTrainer,
     AutoencoderRegularizedTrainer,
     BiFPNClassifierTrainer,
     BiFPNTrainer,
@@ -58,6 +59,14 @@ PAPER_VALUES = [
             ("slice_axis", 0, "Nguyen et al., Sec. 2.3: axial"),
         )
     ],
+    (AttentionFusionTrainer, "num_epochs", 300, "not stated by Li et al.: our choice"),
+    (AttentionFusionTrainer, "initial_lr", 1e-4, "Li et al., Sec. 2, Implementation Details"),
+    (AttentionFusionTrainer, "epochs_per_halving", 30, "Li et al., Sec. 2, Implementation Details"),
+    (AttentionFusionTrainer, "weight_decay", 0.0, "not stated by Li et al.: our choice"),
+    (AttentionFusionTrainer, "cross_entropy_weight", 1.0, "Li et al., alpha, Eq. 1"),
+    (AttentionFusionTrainer, "dice_epsilon", 1.0, "Li et al., epsilon, Eq. 1"),
+    (AttentionFusionTrainer, "attention_reduction", 16, "Li et al., r, Sec. 2, Implementation Details"),
+    (AttentionFusionTrainer, "attention_dilation", 4, "Li et al., d, Sec. 2, Implementation Details"),
 ]
 
 # settings that have no number in a paper: nnU-Net's values, or resolved from the dataset
@@ -68,6 +77,8 @@ NOT_IN_PAPERS = {
     "weight_decay": 3e-5,
     "modality_groups": None,
     "reconstruction_reduction": "mean",
+    "master_modality": None,
+    "batch_norm": False,
 }
 
 

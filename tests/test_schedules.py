@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from nnunet_ext.schedules import EpochScheduler, cosine, poly, with_warmup
+from nnunet_ext.schedules import (
+    EpochScheduler,
+    cosine,
+    halving,
+    poly,
+    with_warmup,
+)
 
 
 def test_poly_is_nnunets():
@@ -28,6 +34,11 @@ def test_warmup_rises_linearly_to_the_initial_rate():
 
 def test_no_warmup_leaves_the_schedule_alone():
     assert with_warmup(0, 0.01, 0, learning_rate=0.5) == 0.5
+
+
+@pytest.mark.parametrize(("epoch", "rate"), [(0, 0.8), (2, 0.8), (3, 0.4), (5, 0.4), (6, 0.2), (9, 0.1)])
+def test_halving_is_constant_between_its_steps(epoch, rate):
+    assert halving(epoch, 0.8, 3) == pytest.approx(rate)
 
 
 def test_scheduler_sets_every_group_to_the_rate_of_the_epoch():

@@ -10,9 +10,12 @@ from matplotlib.figure import Figure
 from nnunet_ext.errors import UserError
 from nnunet_ext.evaluation.attention_maps import CaseAttention
 
-PANEL = 2.4  # inches
+LONGER_SIDE = 2.8  # of a panel, inches
+NARROWEST = 1.6  # width of a panel, inches; its title needs as much
+TITLE = 0.3  # height of a panel's title, inches
+BAR = 0.12  # width of the colour bar, inches
 CONTOUR = "#00e5ff"
-COLOURS = "inferno"
+COLOURS = "jet"  # by hue, as the image below the map varies in brightness
 
 
 def slice_with_most_foreground(foreground: np.ndarray) -> int:
@@ -46,8 +49,10 @@ def draw_attention(case: CaseAttention, file: Path, slice_index: int | None = No
         raise UserError(f"Folder {file.parent} does not exist.")
     n_levels, n_streams = case.maps.shape[:2]
     aspect = case.spacing[1] / case.spacing[2]
-    height = PANEL * aspect * case.images.shape[2] / case.images.shape[3]
-    figure = Figure(figsize=(PANEL * (n_levels + 1) + 0.8, (height + 0.35) * n_streams + 0.3), layout="constrained")
+    ratio = aspect * case.images.shape[2] / case.images.shape[3]
+    width = max(NARROWEST, LONGER_SIDE / max(ratio, 1))
+    total_height = (width * ratio + TITLE) * n_streams
+    figure = Figure(figsize=((width + 0.1) * (n_levels + 1) + 1, total_height + 0.1), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     if file.suffix.lstrip(".").lower() not in canvas.get_supported_filetypes():
         raise UserError(f"{file.name} has no ending that can be drawn to; use .png.")
@@ -67,7 +72,7 @@ def draw_attention(case: CaseAttention, file: Path, slice_index: int | None = No
             panel.imshow(heat, cmap=COLOURS, aspect=aspect, alpha=0.6, vmin=heat.min(), vmax=heat.max())
             panel.set_title(f"level {level + 1}: {heat.min():.2f} to {heat.max():.2f}", fontsize=9)
     panels[0, 0].set_title(f"slice {index}, prediction", fontsize=9)
-    bar = figure.colorbar(ScalarMappable(cmap=COLOURS), ax=list(panels.flat), shrink=0.8, pad=0.01)
+    bar = figure.colorbar(ScalarMappable(cmap=COLOURS), ax=list(panels.flat), pad=0.01, aspect=total_height / BAR)
     bar.set_ticks([0, 1], labels=["lowest", "highest"])
     figure.savefig(file, dpi=150)
     return index

@@ -1,8 +1,8 @@
 """The trainers. A trainer's name is what ``nnUNetv2_train -tr`` takes and the folder its models are in."""
 
 from nnunet_ext.trainers.attention_fusion import (
-    AttentionFusionNoDATrainer,
     AttentionFusionTrainer,
+    AttentionFusionTrainerNoDA,
     AttentionUNetTrainer,
     EarlyFuseUNetTrainer,
     FuseNetConcatTrainer,
@@ -28,7 +28,7 @@ TRAINERS: tuple[type[MethodTrainer], ...] = (
     AutoencoderRegularizedTrainer,
     AutoencoderRegularizedTrainerNNUNetDA,
     AttentionFusionTrainer,
-    AttentionFusionNoDATrainer,
+    AttentionFusionTrainerNoDA,
     SingleModalityUNetTrainer,
     AttentionUNetTrainer,
     FuseNetTrainer,
@@ -46,8 +46,8 @@ TRAINERS: tuple[type[MethodTrainer], ...] = (
 
 __all__ = [
     "TRAINERS",
-    "AttentionFusionNoDATrainer",
     "AttentionFusionTrainer",
+    "AttentionFusionTrainerNoDA",
     "AttentionUNetTrainer",
     "AutoencoderRegularizedTrainer",
     "AutoencoderRegularizedTrainerNNUNetDA",

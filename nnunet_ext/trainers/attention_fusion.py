@@ -137,7 +137,7 @@ class AttentionFusionTrainer(MethodTrainer):
         return optimizer, EpochScheduler(optimizer, lambda epoch: halving(epoch, self.initial_lr, per_step))
 
 
-class AttentionFusionNoDATrainer(AttentionFusionTrainer, nnUNetTrainerNoDA):
+class AttentionFusionTrainerNoDA(AttentionFusionTrainer, nnUNetTrainerNoDA):
     """The proposed system without augmentation, as the paper trains (Sec. 2, Implementation Details)."""
 
     adds = "attention fusion without data augmentation"

@@ -12,8 +12,8 @@ from nnunet_ext.losses import PlainDiceCrossEntropyLoss
 from nnunet_ext.modalities import ModalityError
 from nnunet_ext.planning.architecture import PlansError
 from nnunet_ext.trainers import (
-    AttentionFusionNoDATrainer,
     AttentionFusionTrainer,
+    AttentionFusionTrainerNoDA,
     AttentionUNetTrainer,
     EarlyFuseUNetTrainer,
     FuseNetConcatTrainer,
@@ -37,7 +37,7 @@ PUBLISHED = {
     FuseUNetTrainer: 26.7,
     FuseUNetAttentionTrainer: 26.8,
     AttentionFusionTrainer: 26.7,
-    AttentionFusionNoDATrainer: 26.7,
+    AttentionFusionTrainerNoDA: 26.7,
 }
 
 
@@ -158,7 +158,7 @@ def test_learning_rate_after_resuming(epoch, rate, tmp_path, monkeypatch):
     assert resumed.optimizer.param_groups[0]["lr"] == pytest.approx(rate)
 
 
-@pytest.mark.parametrize(("trainer_class", "augments"), [(AttentionFusionTrainer, 1), (AttentionFusionNoDATrainer, 0)])
+@pytest.mark.parametrize(("trainer_class", "augments"), [(AttentionFusionTrainer, 1), (AttentionFusionTrainerNoDA, 0)])
 def test_variant_without_augmentation_neither_deforms_nor_mirrors(trainer_class, augments, tmp_path, monkeypatch):
     trainer = trainer_for(Case(), tmp_path, monkeypatch, trainer_class)
     rotation, dummy_2d, patch_size, mirror = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
