@@ -10,6 +10,7 @@ from monai.networks import nets as monai
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+<<<<<<< HEAD
 from nnunet_ext.architectures import (
     AttentionFusionUNet,
     ModalityPairingUNet,
@@ -19,6 +20,10 @@ from nnunet_ext.architectures import (
 )
 from nnunet_ext.losses import ModalityPairingLoss
 from nnunet_ext.losses.autoencoder import kl_to_standard_normal, reconstruction_error
+=======
+from nnunet_ext.architectures import BiFPNet, GroupNorm, ModalityPairingUNet, NestedUNet, NetworkOutput
+from nnunet_ext.losses import ModalityPairingLoss, SliceCrossEntropyLoss, SliceFocalLoss
+>>>>>>> 67fe14a (Document slice classification and add its benchmark rows)
 
 CHANNELS, CLASSES = 4, 4
 
@@ -97,6 +102,7 @@ def unet_kwargs(size: Size, factor: int = 1) -> dict[str, Any]:
     }
 
 
+<<<<<<< HEAD
 class _MonaiVAE(monai.SegResNetVAE):
     """MONAI's network with the interface of this package's; it computes the autoencoder's losses by itself."""
 
@@ -163,6 +169,45 @@ def plain_unet_of_fusion_width(size: Size) -> nn.Module:
     return PlainConvUNet(**kwargs)
 
 
+=======
+def nested_unet(size: Size, slice_classifier: bool) -> NestedUNet:
+    """Nested U-Net of up to five levels, slices along the last axis."""
+    return NestedUNet(**_first_stages(size, 0, min(size.stages, 5), size.base), slice_classifier=slice_classifier)
+
+
+def bifpn(size: Size, slice_classifier: bool) -> BiFPNet:
+    """BiFPN network of up to four scales below full resolution, slices along the last axis."""
+    kwargs = _first_stages(size, 1, min(size.stages, 5), size.base // 2)
+    return BiFPNet(**kwargs, slice_classifier=slice_classifier, dropout_op=nn.Dropout, dropout_op_kwargs={"p": 0.2})
+
+
+def _first_stages(size: Size, first: int, end: int, features: int) -> dict[str, Any]:
+    kwargs = unet_kwargs(size)
+    return {
+        "input_channels": CHANNELS,
+        "n_stages": end - first,
+        "features_per_stage": [features * 2**i for i in range(end - first)],
+        "conv_op": kwargs["conv_op"],
+        "kernel_sizes": kwargs["kernel_sizes"][first:end],
+        "strides": kwargs["strides"][first:end],
+        "num_classes": CLASSES,
+        "regions": False,
+        "slice_axis": len(size.patch) - 1 if len(size.patch) == 3 else None,
+        "norm_op": GroupNorm,
+        "nonlin_kwargs": {"inplace": True},
+    }
+
+
+def slice_loss(slice_logits: Tensor, target: Tensor) -> Tensor:
+    """Focal loss and cross entropy of slice logits."""
+    axis = target.ndim - 2 if target.ndim == 4 else None
+    target = target[:, None]
+    return SliceFocalLoss(axis, regions=False)(slice_logits, target) + SliceCrossEntropyLoss(axis, regions=False)(
+        slice_logits, target
+    )
+
+
+>>>>>>> 67fe14a (Document slice classification and add its benchmark rows)
 PLAIN = Row("PlainConvUNet", lambda size: PlainConvUNet(**unet_kwargs(size)))
 
 # method -> rows; ratios are against the first row
@@ -176,6 +221,7 @@ METHODS: dict[str, list[Row]] = {
             lambda features, _: 0.5 * ModalityPairingLoss()(*features),
         ),
     ],
+<<<<<<< HEAD
     "autoencoder": [
         Row(
             "MONAI SegResNetVAE",
@@ -189,5 +235,14 @@ METHODS: dict[str, list[Row]] = {
         Row("FuseUNet", fusion_unet(fusion_system.FUSE_UNET)),
         Row("AttentionFusionUNet", fusion_unet(fusion_system.PROPOSED)),
         Row("PlainConvUNet of the decoder's widths", plain_unet_of_fusion_width),
+=======
+    "slice_classification_bifpn": [
+        Row("BiFPNet without classifier", lambda size: bifpn(size, slice_classifier=False)),
+        Row("BiFPNet", lambda size: bifpn(size, slice_classifier=True), slice_loss),
+    ],
+    "slice_classification_nested_unet": [
+        Row("NestedUNet without classifier", lambda size: nested_unet(size, slice_classifier=False)),
+        Row("NestedUNet", lambda size: nested_unet(size, slice_classifier=True), slice_loss),
+>>>>>>> 67fe14a (Document slice classification and add its benchmark rows)
     ],
 }
