@@ -66,6 +66,7 @@ def prepare_data(folder: Path, data: Path | None) -> Workspace:
         elif workspace.dataset_json() != phantom_dataset_json(*PHANTOM):
             raise DemoError(f"{workspace.raw} is another phantom. Delete {workspace.root} to start again.")
         return workspace
+    data = data.expanduser()
     if not data.is_dir():
         raise DemoError(f"{data} is not a folder. Give a data set folder in nnU-Net's raw format.")
     workspace = Workspace(folder / dataset_name(data.resolve()))
