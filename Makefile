@@ -16,7 +16,7 @@ help:
 	@echo "make demo       nnU-Net's commands from raw files to a scored ensemble, on generated images (minutes, CPU)"
 	@echo "                DEMO_DATA=FOLDER for your own data set in nnU-Net's raw format; DEMO_DEVICE=cuda for a GPU"
 	@echo "make test       tests"
-	@echo "make test-slow  tests that take minutes: real commands, real images"
+	@echo "make test-slow  the same and the tests that take long"
 	@echo "make lint       ruff and mypy"
 	@echo "make install    only .venv, with this package and nnU-Net (about 6 GB)"
 	@echo "make clean      delete .venv and demo/"
@@ -34,10 +34,10 @@ demo: $(INSTALLED)
 	.venv/bin/python -m nnunet_ext.demo --device "$(DEMO_DEVICE)" $(if $(DEMO_DATA),--data "$(DEMO_DATA)")
 
 test: $(INSTALLED)
-	.venv/bin/python -m pytest -m "not slow and not end_to_end and not real_data"
+	.venv/bin/python -m pytest -m "not slow"
 
 test-slow: $(INSTALLED)
-	.venv/bin/python -m pytest -m "slow or end_to_end or real_data"
+	.venv/bin/python -m pytest
 
 lint: $(INSTALLED)
 	.venv/bin/ruff check .

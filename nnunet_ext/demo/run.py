@@ -23,7 +23,7 @@ from nnunet_ext.demo.workspace import Workspace
 from nnunet_ext.modalities import channel_names
 
 # Training cases, shape in voxels, seed, test cases: five folds of two, and one test case in three without a rim.
-PHANTOM: tuple[int, tuple[int, int, int], int, int] = (10, (32, 40, 36), 0, 3)
+PHANTOM: tuple[int, tuple[int, int, int], int, int] = (10, (24, 32, 28), 0, 3)
 
 
 def run_demo(folder: Path, data: Path | None, device: str, console: Console) -> None:

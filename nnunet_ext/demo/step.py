@@ -2,8 +2,10 @@
 
 import os
 import shlex
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +81,13 @@ def run(step: Step, log: Path, environment: Mapping[str, str], on_wait: Callable
     with log.open("w", buffering=1) as stream:
         stream.write(f"$ {step.command_line}\n")
         try:
+            # a group of its own, so that an interruption also ends the processes the command has started
             process = subprocess.Popen(
-                step.command, stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, **environment}
+                step.command,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+                start_new_session=True,
             )
         except FileNotFoundError:
             raise DemoError(f"There is no command {step.command[0]}. Is the package installed here?") from None
@@ -88,7 +95,8 @@ def run(step: Step, log: Path, environment: Mapping[str, str], on_wait: Callable
             while (code := _exit_code(process)) is None:
                 on_wait()
         finally:
-            process.terminate()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
             process.wait()
         missing = [str(path) for path in step.outputs if not path.exists()]
         if code != 0 or missing:

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import nnunet_ext
+from nnunet_ext.doctor import plugin_folder
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,15 @@ class Workspace:
     def environment(self) -> dict[str, str]:
         """nnU-Net's four variables, and numbers of processes that suit a small computer where none are set."""
         kept = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-        processes = {"nnUNet_def_n_proc": "2", "nnUNet_n_proc_DA": "1", "OMP_NUM_THREADS": "1"}
+        # passive: threads that wait for others sleep; spinning doubles the time where cores are shared
+        processes = {
+            "nnUNet_def_n_proc": "2",
+            "nnUNet_n_proc_DA": "1",
+            "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "passive",
+        }
         return {
             **{name: str((self.root / name).resolve()) for name in kept},
-            "nnUNet_extTrainer": str(Path(nnunet_ext.__file__).parent / "plugin"),
+            "nnUNet_extTrainer": str(plugin_folder()),
             **{name: os.environ.get(name, number) for name, number in processes.items()},
         }

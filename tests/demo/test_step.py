@@ -1,7 +1,9 @@
 """When a step is reused, and what running one leaves behind."""
 
 import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,33 @@ def test_interrupted_run_is_not_finished(finished):
         run(slow, log, {}, on_wait=interrupt)
     assert slow.outputs[0].exists()
     assert not is_finished(slow, log)
+
+
+def test_interruption_ends_the_processes_the_command_started(tmp_path):
+    child = "import time; time.sleep(60)"
+    parent = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}]); print(p.pid); p.wait()"
+    step, log = Step("", (sys.executable, "-u", "-c", parent), (), ()), tmp_path / "log.txt"
+
+    def interrupt_once_started():
+        if len(log.read_text().splitlines()) > 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(step, log, {}, on_wait=interrupt_once_started)
+    child_id = int(log.read_text().splitlines()[1])
+    for _ in range(50):
+        if not is_running(child_id):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"process {child_id} is still running")
+
+
+def is_running(process_id):
+    """Whether the process exists and is more than a zombie."""
+    status = Path(f"/proc/{process_id}/stat")
+    if status.parents[1].is_dir():
+        return status.exists() and status.read_text().rsplit(")")[-1].split()[0] != "Z"
+    return subprocess.run(["kill", "-0", str(process_id)], check=False, capture_output=True).returncode == 0
 
 
 def test_command_that_writes_nothing_is_an_error_though_its_exit_code_is_0(tmp_path):
