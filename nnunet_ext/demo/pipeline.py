@@ -8,6 +8,8 @@ from nnunet_ext.demo.workspace import Workspace
 PAIRING = "ModalityPairingTrainer"
 PLAIN = "nnUNetTrainer_1epoch"  # nnU-Net's own variant of its trainer: 1 epoch of 250 steps instead of 1000
 PLANS = "nnUNetPlansDemo"
+# GB; nnU-Net's planner then takes patches of about 50 voxels a side, so that large images train on a CPU in minutes
+MEMORY_TARGET = 0.5
 # An eighth of nnU-Net's widths, and as many steps as the plain trainer has.
 SETTINGS = {
     "base_num_features": 4,
@@ -49,11 +51,13 @@ def _planning(workspace: Workspace) -> list[Step]:
     plans, demo_plans = workspace.preprocessed / "nnUNetPlans.json", workspace.preprocessed / f"{PLANS}.json"
     return [
         Step(
-            "Plan and preprocess",
+            "Plan for small patches, and preprocess",
             command(
-                "nnUNetv2_plan_and_preprocess -d {d} -c {c} --verify_dataset_integrity --clean -npfp 2 -np 2",
+                "nnUNetv2_plan_and_preprocess -d {d} -c {c} -gpu_memory_target {gigabytes} --verify_dataset_integrity "
+                "--clean -npfp 2 -np 2",
                 d=workspace.identifier,
                 c=workspace.configuration,
+                gigabytes=MEMORY_TARGET,
             ),
             inputs=(raw / "dataset.json", *sorted(raw.glob("imagesTr/*")), *sorted(raw.glob("labelsTr/*"))),
             outputs=(plans, *_preprocessed_cases(workspace)),
