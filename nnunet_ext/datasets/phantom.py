@@ -27,7 +27,7 @@ from nnunet_ext.datasets.whole_folder import written_whole
 CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
 CORE, OEDEMA, ENHANCING = 1, 2, 3
 CEREBROSPINAL_FLUID, GREY_MATTER, WHITE_MATTER = 1, 2, 3
-SMALLEST_SIDE = 16  # voxels; below it the rim has holes and the core vanishes
+SMALLEST_SIDE = 16  # voxels; the rim is thinner than a voxel there and has holes; from about 24 on it has none
 NOISE = 20.0  # standard deviation; the weakest contrast that carries a label is 150
 
 # Signal in arbitrary units, one column a channel, in the order of CHANNELS.

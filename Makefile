@@ -1,0 +1,48 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Everything is installed into .venv, in this folder.
+PYTHON ?= python3
+# make demo DEMO_DATA=/data/Dataset137_BraTS runs the demo on that data set, in nnU-Net's raw format
+DEMO_DATA ?=
+# where training and prediction of the demo run: cpu, cuda or mps
+DEMO_DEVICE ?= cpu
+
+# The name holds a checksum of what the installation depends on, so .venv is reused while that is unchanged, whatever
+# the files' dates are; an editable installation also depends on where the checkout is.
+INSTALLED := .venv/installed-$(shell (pwd; cat setup.cfg pyproject.toml) | cksum | cut -d ' ' -f 1)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow lint clean
+
+help:
+	@echo "make demo       nnU-Net's commands from raw files to a scored ensemble, on generated images (minutes, CPU)"
+	@echo "                DEMO_DATA=FOLDER for your own data set in nnU-Net's raw format; DEMO_DEVICE=cuda for a GPU"
+	@echo "make test       tests"
+	@echo "make test-slow  the same and the tests that take long"
+	@echo "make lint       ruff and mypy"
+	@echo "make install    only .venv, with this package and nnU-Net (about 6 GB)"
+	@echo "make clean      delete .venv and demo/"
+
+install: $(INSTALLED)
+
+# Editable, so that tests and demo run the files of this checkout.
+$(INSTALLED):
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --editable ".[test,dev]"
+	rm -f .venv/installed-*
+	touch $@
+
+demo: $(INSTALLED)
+	.venv/bin/python -m nnunet_ext.demo --device "$(DEMO_DEVICE)" $(if $(DEMO_DATA),--data "$(DEMO_DATA)")
+
+test: $(INSTALLED)
+	.venv/bin/python -m pytest -m "not slow"
+
+test-slow: $(INSTALLED)
+	.venv/bin/python -m pytest
+
+lint: $(INSTALLED)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+clean:
+	rm -rf .venv demo
