@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import track
 
-from nnunet_ext.errors import InputError
+from nnunet_ext.input_error import InputError
 
 Result = TypeVar("Result")
 

@@ -1,3 +1,5 @@
+"""Metrics of one case, and the conventions for empty masks."""
+
 import math
 
 import numpy as np

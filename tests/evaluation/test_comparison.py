@@ -1,16 +1,20 @@
+"""Paired differences."""
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.comparison import compare
 from nnunet_ext.evaluation.summary import METRICS
+from nnunet_ext.input_error import InputError
 
 
 def metrics(values, convention="nan"):
     columns = {metric: values for metric in METRICS}
     cases = [f"c{index}" for index in range(len(values))]
-    return pd.DataFrame({"case": cases, "region": "tumour", **columns, "convention": convention, "hd95_definition": "pooled"})
+    return pd.DataFrame(
+        {"case": cases, "region": "tumour", **columns, "convention": convention, "hd95_definition": "pooled"}
+    )
 
 
 def dice_row(first, second):

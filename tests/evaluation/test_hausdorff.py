@@ -1,3 +1,5 @@
+"""HD95 against MedPy and surface-distance."""
+
 import time
 import warnings
 
@@ -78,7 +80,10 @@ def test_few_far_false_positives_move_the_directed_value_far_more():
 @pytest.mark.parametrize("definition", ["pooled", "directed"])
 def test_does_not_depend_on_the_order_of_the_masks(definition):
     reference, prediction, spacing = PAIRS["random 3"]
-    forwards, backwards = hd95(reference, prediction, spacing, definition), hd95(prediction, reference, spacing, definition)
+    forwards, backwards = (
+        hd95(reference, prediction, spacing, definition),
+        hd95(prediction, reference, spacing, definition),
+    )
     assert forwards == pytest.approx(backwards)
 
 

@@ -1,13 +1,15 @@
+"""Reading label images and comparing grids."""
+
 import gzip
 import re
 
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+from label_cases import PLAIN_DATASET, tumour, write_image
 
-from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.label_image import grid_difference, read_label_image
-from tests.evaluation.conftest import PLAIN_DATASET, tumour, write_image
+from nnunet_ext.input_error import InputError
 
 PNG_DATASET = {**PLAIN_DATASET, "file_ending": ".png"}
 

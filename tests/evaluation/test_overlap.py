@@ -1,3 +1,5 @@
+"""Overlap metrics against hand-computed values and MedPy."""
+
 import math
 
 import numpy as np

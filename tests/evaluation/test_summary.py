@@ -1,10 +1,12 @@
+"""Aggregates and their tables."""
+
 import pandas as pd
 import pytest
+from label_cases import tumour
 
 from nnunet_ext.evaluation.case import evaluate_masks
 from nnunet_ext.evaluation.markdown import format_number, summary_as_markdown
 from nnunet_ext.evaluation.summary import summarise
-from tests.evaluation.conftest import tumour
 
 
 def metrics(dice, empty=None):
@@ -12,7 +14,14 @@ def metrics(dice, empty=None):
     full = tumour() > 0
     row = evaluate_masks(full, full, (1, 1, 1), full.size, "nan", "directed")
     rows = [
-        {"case": f"c{i}", "region": "tumour", "labels": "1 2", **row, "dice": value, "empty": (empty or {}).get(i, "neither")}
+        {
+            "case": f"c{i}",
+            "region": "tumour",
+            "labels": "1 2",
+            **row,
+            "dice": value,
+            "empty": (empty or {}).get(i, "neither"),
+        }
         for i, value in enumerate(dice)
     ]
     return pd.DataFrame(rows)
@@ -51,6 +60,8 @@ def test_markdown_names_convention_and_definition():
     assert "| tumour | 0.750 | 0.354 | 0.750 | 0.625 | 0.875 | 2 |" in page
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, "n/a"), (7, "7"), (0.0, "0.000"), (32.2511, "32.251"), (2e-5, "2.0e-05")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "n/a"), (7, "7"), (0.0, "0.000"), (32.2511, "32.251"), (2e-5, "2.0e-05")]
+)
 def test_numbers_are_printed_as_in_the_papers(value, text):
     assert format_number(value) == text
