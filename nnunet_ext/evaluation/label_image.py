@@ -76,18 +76,21 @@ def read_array(path: Path, dataset_json: Mapping[str, Any]) -> tuple[np.ndarray,
     raise InputError(f"{path}: cannot be read ({reason}).")
 
 
-def check_complete(path: Path) -> None:
+def check_complete(path: Path) -> int:
     """Check that a gzip file is complete: SimpleITK reads a truncated ``.nii.gz`` without complaint, as zeros.
 
+    Returns:
+        Size of the file in bytes, uncompressed.
+
     Raises:
-        InputError: The file is truncated, damaged, or not a gzip file although its name ends in ``.gz``.
+        InputError: The file is missing or unreadable, or it is truncated, damaged, or no gzip file although its name
+            ends in ``.gz``.
     """
-    if path.suffix != ".gz":
-        return
     try:
+        if path.suffix != ".gz":
+            return path.stat().st_size
         with gzip.open(path) as stream:
-            while stream.read(1 << 22):
-                pass
+            return sum(len(block) for block in iter(lambda: stream.read(1 << 22), b""))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{path}: truncated or damaged ({error}).") from None
     except OSError as error:
