@@ -33,7 +33,7 @@ def hd95(
         raise ValueError("HD95 is not defined for an empty mask.")
     if definition not in HD95_DEFINITIONS:
         raise ValueError(f"Unknown definition of HD95 '{definition}'; there are {', '.join(HD95_DEFINITIONS)}.")
-    box = _bounding_box(reference | prediction)
+    box = bounding_box(reference | prediction)
     function = pooled_hd95 if definition == "pooled" else directed_hd95
     return function(reference[box], prediction[box], spacing)
 
@@ -94,7 +94,8 @@ def _weighted_percentile_95(distances: np.ndarray, areas: np.ndarray) -> float:
     return float(distances[order][index])
 
 
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """Smallest box around the voxels of a mask that is not empty, as slices."""
     box = []
     for axis in range(mask.ndim):
         occupied = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
