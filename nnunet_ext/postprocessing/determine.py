@@ -102,6 +102,37 @@ def determine_postprocessing(
     return result
 
 
+def parse_thresholds(text: str | None) -> tuple[int, ...]:
+    """Thresholds of the command line, ``"5,10,50"``; None gives the default ones.
+
+    Raises:
+        InputError: Something else than whole numbers.
+    """
+    if text is None:
+        return THRESHOLDS
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise InputError(f"--thresholds {text}: must be whole numbers, separated by commas.") from None
+
+
+def parse_replacements(assignments: Sequence[str] | None) -> dict[str, int] | None:
+    """Replacements of the command line, ``["enhancing tumor=1"]``; None gives the default ones.
+
+    Raises:
+        InputError: An entry is not ``REGION=LABEL``.
+    """
+    if not assignments:
+        return None
+    replacements = {}
+    for assignment in assignments:
+        name, separator, label = assignment.rpartition("=")
+        if not separator or not label.strip().isdecimal():
+            raise InputError(f"--replace {assignment}: must be REGION=LABEL, for example 'enhancing tumor=1'.")
+        replacements[name.strip()] = int(label)
+    return replacements
+
+
 def read_cropped_pair(reference: Path, prediction: Path, labels: DatasetLabels) -> tuple[np.ndarray, np.ndarray]:
     """Label maps of a case, ``(Z, Y, X)``, cropped to what is not background in either (components do not change).
 
