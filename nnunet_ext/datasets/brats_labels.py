@@ -67,6 +67,12 @@ def recognise_scheme(
     unknown = sorted(set(values) - {0, 1, 2, 3, 4})
     if unknown:
         raise InputError(f"Label values {unknown} are not BraTS labels, which are 0 to 4.")
+    paediatric = any("-PED-" in name.upper() for name in names)
+    if paediatric and (enhancing is None or 4 in values):
+        raise InputError(
+            "Paediatric cases (PED): their labels changed meaning between 2023 and 2024, with the same values. "
+            "For 2023 (values 0 to 3), pass --enhancing-label 3; those of 2024 (0 to 4) are not supported."
+        )
     both = {3, 4} <= set(values)
     if enhancing is not None:
         if enhancing not in (3, 4):
@@ -74,11 +80,6 @@ def recognise_scheme(
         if enhancing == 4 and 3 in values:
             raise InputError("--enhancing-label 4: label 3 occurs too, which no year with 4 as enhancing tumour has.")
         return LabelScheme(enhancing, enhancing == 3 and 4 in values, "as told by --enhancing-label")
-    if any("-PED-" in name.upper() for name in names):
-        raise InputError(
-            "Paediatric cases (PED): their labels changed meaning between 2023 and 2024, with the same values. "
-            "For 2023, pass --enhancing-label 3; those of 2024 are not supported."
-        )
     if naming == "2023" and 4 in values and 3 not in values:
         raise InputError(
             "The files are named as in 2023, where the enhancing tumour is 3, but only label 4 occurs. "

@@ -152,6 +152,12 @@ def test_contradicting_labels_are_never_guessed(values, naming, name, message):
         recognise_scheme(values, naming, [name])
 
 
+def test_paediatric_labels_are_taken_at_the_users_word_for_2023_alone():
+    assert recognise_scheme({0, 1, 2, 3}, "2023", ["BraTS-PED-00001-000"], 3).enhancing == 3
+    with pytest.raises(InputError, match="2024"):
+        recognise_scheme({0, 1, 2, 3, 4}, "2023", ["BraTS-PED-00001-000"], 3)
+
+
 @pytest.mark.parametrize(("words", "style", "labels"), [(LEGACY, "2020", LABELS_2020), (NEW, "2023", LABELS_2023)])
 def test_round_trip_is_exact(tmp_path, words, style, labels):
     write_case(tmp_path / "source", "A", words, labels=labels)
