@@ -1,0 +1,123 @@
+"""All metrics of one case."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunet_ext.evaluation.conventions import CONVENTIONS, Emptiness, apply_convention
+from nnunet_ext.evaluation.dataset_labels import DatasetLabels
+from nnunet_ext.evaluation.hausdorff import HD95Definition, hd95
+from nnunet_ext.evaluation.label_image import LabelImage, grid_difference, read_label_image
+from nnunet_ext.evaluation.overlap import (
+    count_voxels,
+    dice,
+    relative_volume_difference,
+    sensitivity,
+    specificity,
+)
+from nnunet_ext.input_error import InputError
+
+
+def evaluate_case(
+    case: str,
+    reference: Path,
+    prediction: Path,
+    labels: DatasetLabels,
+    convention: str,
+    hd95_definition: HD95Definition,
+) -> list[dict[str, Any]]:
+    """Rows of ``metrics.csv`` for one case, one a region.
+
+    Args:
+        case: Case identifier.
+        reference: Label image of the reference.
+        prediction: Label image of the prediction.
+        labels: Regions to score.
+        convention: Name of one of ``CONVENTIONS``.
+        hd95_definition: ``"pooled"`` or ``"directed"``.
+
+    Raises:
+        InputError: A file cannot be used, the grids differ, or a label value is not in ``dataset.json``.
+    """
+    images, problems = read_pair(reference, prediction, labels)
+    if problems:
+        raise InputError(problems)
+    truth, predicted = images
+    scored = np.ones(truth.labels.shape, dtype=bool)
+    if labels.ignore_label is not None:
+        scored = truth.labels != labels.ignore_label
+    num_scored = int(np.count_nonzero(scored))
+    rows = []
+    for region in labels.regions:
+        masks = region.mask(truth.labels) & scored, region.mask(predicted.labels) & scored
+        metrics = evaluate_masks(*masks, truth.spacing, num_scored, convention, hd95_definition)
+        rows.append({"case": case, "region": region.name, "labels": " ".join(map(str, region.labels)), **metrics})
+    return rows
+
+
+def read_pair(reference: Path, prediction: Path, labels: DatasetLabels) -> tuple[list[LabelImage], list[str]]:
+    """Reference and prediction of a case, and what is wrong with them (then the images may be fewer than two)."""
+    images: list[LabelImage] = []
+    problems: list[str] = []
+    ignored = set() if labels.ignore_label is None else {labels.ignore_label}
+    for path, allowed in ((reference, labels.values | ignored), (prediction, labels.values)):
+        try:
+            image = read_label_image(path, labels.content)
+        except InputError as error:
+            problems += error.problems
+            continue
+        unknown = sorted(set(np.unique(image.labels).tolist()) - allowed)
+        if unknown:
+            problems.append(f"{path}: label values {unknown} are not in dataset.json, which has {sorted(allowed)}.")
+        images.append(image)
+    if len(images) == 2 and (difference := grid_difference(images[1], images[0])):
+        problems.append(f"{prediction}: {difference} as in {reference}.")
+    return images, problems
+
+
+def evaluate_masks(
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    spacing: Sequence[float],
+    num_scored: int,
+    convention: str,
+    hd95_definition: HD95Definition,
+) -> dict[str, Any]:
+    """Metrics, volumes in mm³ (2d: areas in mm²) and voxel counts of one region.
+
+    Args:
+        reference: Boolean mask, ``(Z, Y, X)`` or ``(Y, X)``, without ignored voxels.
+        prediction: Boolean mask of the same shape, without ignored voxels.
+        spacing: Voxel spacing in mm in the order of the axes.
+        num_scored: Number of voxels that are not ignored.
+        convention: Name of one of ``CONVENTIONS``.
+        hd95_definition: ``"pooled"`` or ``"directed"``.
+    """
+    counts = count_voxels(reference, prediction, num_scored)
+    reference_size, predicted_size = counts.tp + counts.fn, counts.tp + counts.fp
+    empty: Emptiness = "neither"
+    if not reference_size:
+        empty = "reference" if predicted_size else "both"
+    elif not predicted_size:
+        empty = "prediction"
+    metrics = {
+        "dice": dice(counts),
+        "sensitivity": sensitivity(counts),
+        "specificity": specificity(counts),
+        "hd95": hd95(reference, prediction, spacing, hd95_definition) if empty == "neither" else math.nan,
+        "relative_volume_difference": relative_volume_difference(counts),
+    }
+    voxel_volume = math.prod(spacing)
+    return {
+        **apply_convention(metrics, empty, CONVENTIONS[convention]),
+        "reference_volume": reference_size * voxel_volume,
+        "predicted_volume": predicted_size * voxel_volume,
+        "volume_unit": f"mm{len(spacing)}",
+        "empty": empty,
+        **counts._asdict(),
+        "convention": convention,
+        "hd95_definition": hd95_definition,
+    }

@@ -1,0 +1,187 @@
+"""Scoring a folder of predictions against a folder of references."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nnunet_ext.atomic import atomic_path, write_text_atomically
+from nnunet_ext.evaluation.box_plots import box_plots, save_figure
+from nnunet_ext.evaluation.case import evaluate_case
+from nnunet_ext.evaluation.comparison import compare
+from nnunet_ext.evaluation.conventions import CONVENTIONS, default_convention
+from nnunet_ext.evaluation.dataset_labels import DatasetLabels, find_dataset_json, read_dataset_labels
+from nnunet_ext.evaluation.hausdorff import HD95_DEFINITIONS, HD95Definition
+from nnunet_ext.evaluation.markdown import summary_as_markdown
+from nnunet_ext.evaluation.overlays import cases_to_show, overlays
+from nnunet_ext.evaluation.summary import summarise
+from nnunet_ext.input_error import InputError
+from nnunet_ext.parallel import map_cases
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was written: rows of ``metrics.csv``, content of ``summary.json``, rows of ``comparison.csv`` or None."""
+
+    metrics: pd.DataFrame
+    summary: dict[str, Any]
+    comparison: pd.DataFrame | None
+
+
+def evaluate_folders(
+    reference: Path,
+    prediction: Path,
+    output: Path,
+    *,
+    dataset_json: Path | None = None,
+    convention: str | None = None,
+    hd95_definition: HD95Definition = "pooled",
+    images: Path | None = None,
+    other: Path | None = None,
+    only_predicted: bool = False,
+    num_processes: int | None = None,
+) -> Evaluation:
+    """Score predictions and write ``metrics.csv``, ``summary.json``, ``summary.md``, ``box_plots.png`` and more.
+
+    Nothing is written unless all cases could be scored; each file is complete or not there.
+
+    Args:
+        reference: Folder of reference label images.
+        prediction: Folder of predicted label images with the same file names.
+        output: Folder to write to; made where it does not exist.
+        dataset_json: The data set's ``dataset.json``; None looks for it in and above the two folders.
+        convention: Name of one of ``CONVENTIONS``; None takes the data set's default.
+        hd95_definition: ``"pooled"`` or ``"directed"``.
+        images: Folder of the images; with it ``overlays.png`` shows the best, the median and the worst case.
+        other: Folder of other predictions for the same cases; with it ``comparison.csv`` holds paired differences.
+        only_predicted: Score the cases of ``prediction`` alone, where it is one fold of a cross-validation.
+        num_processes: Parallel processes; None takes one a processor, at most 8.
+
+    Raises:
+        InputError: Anything that is wrong with the folders and files, all problems listed.
+    """
+    labels = read_dataset_labels(dataset_json or find_dataset_json([prediction, reference]))
+    references, predictions = pair_files(reference, prediction, labels.file_ending, only_predicted)
+    _check_output(output)
+    score = partial(
+        score_files,
+        labels=labels,
+        convention=convention,
+        hd95_definition=hd95_definition,
+        num_processes=num_processes,
+    )
+    others = pair_files(reference, other, labels.file_ending, only_predicted) if other else None
+    metrics = score(references, predictions)
+    comparison = None
+    if others:
+        comparison = compare(metrics, score(*others))
+    shown = cases_to_show(metrics) if images else {}
+    overlay = overlays(shown, images, references, predictions, labels) if images and shown else None
+
+    summary = {**summarise(metrics), "reference": str(reference), "prediction": str(prediction)}
+    if comparison is not None:
+        summary["comparison"] = {"other": str(other), "differences": json.loads(comparison.to_json(orient="records"))}
+    output.mkdir(parents=True, exist_ok=True)
+    write_csv(metrics, output / "metrics.csv")
+    write_text_atomically(output / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    write_text_atomically(output / "summary.md", summary_as_markdown(summary, comparison, str(other)))
+    save_figure(box_plots({prediction.name: metrics}), output / "box_plots.png")
+    # What an earlier run wrote and this one does not would contradict the new numbers.
+    (output / "comparison.csv").unlink(missing_ok=True)
+    (output / "overlays.png").unlink(missing_ok=True)
+    if comparison is not None:
+        write_csv(comparison, output / "comparison.csv")
+    if overlay:
+        save_figure(overlay, output / "overlays.png")
+    return Evaluation(metrics, summary, comparison)
+
+
+def score_files(
+    references: Mapping[str, Path],
+    predictions: Mapping[str, Path],
+    labels: DatasetLabels,
+    convention: str | None = None,
+    hd95_definition: HD95Definition = "pooled",
+    num_processes: int | None = None,
+) -> pd.DataFrame:
+    """Rows of ``metrics.csv``, cases in alphabetical order and regions in that of ``dataset.json``.
+
+    Args:
+        references: Case -> label image; holds at least the cases of ``predictions``.
+        predictions: Case -> label image.
+        labels: The data set's labels.
+        convention: Name of one of ``CONVENTIONS``; None takes the data set's default.
+        hd95_definition: ``"pooled"`` or ``"directed"``.
+        num_processes: Parallel processes; None takes one a processor, at most 8.
+
+    Raises:
+        InputError: Unknown convention or definition, or files that cannot be scored, all problems listed.
+    """
+    convention = convention or default_convention(labels)
+    if convention not in CONVENTIONS:
+        raise InputError(f"Unknown convention '{convention}'; there are {', '.join(CONVENTIONS)}.")
+    if hd95_definition not in HD95_DEFINITIONS:
+        raise InputError(f"Unknown definition of HD95 '{hd95_definition}'; there are {', '.join(HD95_DEFINITIONS)}.")
+    arguments = [
+        (case, references[case], predictions[case], labels, convention, hd95_definition) for case in sorted(predictions)
+    ]
+    rows = map_cases(evaluate_case, arguments, num_processes, "Scoring")
+    return pd.DataFrame([row for rows_of_case in rows for row in rows_of_case])
+
+
+def pair_files(
+    reference: Path, prediction: Path, file_ending: str, only_predicted: bool = False
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Label images of both folders by case.
+
+    Args:
+        reference: Folder of references.
+        prediction: Folder of predictions.
+        file_ending: Ending of the files.
+        only_predicted: References without a prediction are left out instead of an error.
+
+    Raises:
+        InputError: A folder does not exist or is empty, or one side lacks cases.
+    """
+    references, predictions = (_label_files(folder, file_ending) for folder in (reference, prediction))
+    problems = [
+        f"{prediction}: no prediction for case '{case}' of {reference}."
+        for case in sorted(references.keys() - predictions.keys())
+        if not only_predicted
+    ]
+    problems += [
+        f"{prediction / (case + file_ending)}: no reference for this case in {reference}."
+        for case in sorted(predictions.keys() - references.keys())
+    ]
+    if problems:
+        raise InputError(problems)
+    return {case: references[case] for case in predictions}, predictions
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV that is complete or not there; missing values are empty cells."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def _label_files(folder: Path, file_ending: str) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder.")
+    # A leading dot marks files in the making.
+    files = sorted(path for path in folder.glob(f"*{file_ending}") if path.is_file() and path.name[0] != ".")
+    if not files:
+        raise InputError(f"{folder}: no files that end in '{file_ending}', the file_ending of dataset.json.")
+    return {path.name.removesuffix(file_ending): path for path in files}
+
+
+def _check_output(output: Path) -> None:
+    """Refuse to overwrite nnU-Net's own ``summary.json``, which other nnU-Net commands read."""
+    summary = output / "summary.json"
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: is not a folder.")
+    if summary.is_file() and '"metric_per_case"' in summary.read_text(encoding="utf-8"):
+        raise InputError(f"{summary}: is nnU-Net's own summary. Choose another output folder.")

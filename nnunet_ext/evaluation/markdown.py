@@ -1,0 +1,100 @@
+"""``summary.md``: the aggregates as tables for people."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from nnunet_ext.evaluation.summary import METRICS, STATISTICS, heading
+
+CONVENTION_WORDS = {
+    "brats2020": "both masks empty: Dice 1, HD95 0 mm; one empty: Dice 0, HD95 373.12866 mm",
+    "brats2018": "both masks empty: Dice 1; one empty: Dice 0; HD95 left out where a mask is empty",
+    "nan": "both masks empty: case left out; one empty: Dice 0, HD95 left out",
+}
+DEFINITION_WORDS = {
+    "pooled": "95th percentile of the voxel distances of both directions together (MedPy's)",
+    "directed": "larger of the two directed 95th percentiles by surface area (surface-distance's, BraTS 2023's)",
+}
+
+
+def summary_as_markdown(summary: dict[str, Any], comparison: pd.DataFrame | None = None, other: str = "") -> str:
+    """The summary as a Markdown page: how it was measured, one table a metric, and empty masks.
+
+    Args:
+        summary: From :func:`nnunet_ext.evaluation.summary.summarise`.
+        comparison: From :func:`nnunet_ext.evaluation.comparison.compare`.
+        other: Name of what it was compared with.
+    """
+    parts = ["# Evaluation", "", *(f"- {line}" for line in measured_how(summary)), ""]
+    regions = summary["regions"]
+    for metric in METRICS:
+        rows = [
+            [name, *(format_number(region["metrics"][metric][key]) for key in STATISTICS)]
+            for name, region in regions.items()
+        ]
+        parts += [
+            f"## {heading(metric, summary['hd95_definition'])}",
+            "",
+            *markdown_table(["", *STATISTICS.values()], rows),
+            "",
+        ]
+    empty = [
+        [name, *(str(region[f"{kind}_cases"]) for kind in ("false_positive", "false_negative", "both_empty"))]
+        for name, region in regions.items()
+    ]
+    headings = ["", "False-positive cases", "False-negative cases", "Both empty"]
+    parts += ["## Cases with empty masks", "", *markdown_table(headings, empty), ""]
+    if comparison is not None:
+        parts += [f"## Difference to {other}", "", *markdown_table(*comparison_cells(comparison)), ""]
+        parts += [COMPARISON_WORDS, ""]
+    return "\n".join(parts)
+
+
+COMPARISON_WORDS = (
+    "Paired by case, this result minus the other. Interval: 95 % bootstrap interval of the mean difference (percentile "
+    "method, 9999 samples). p: two-sided Wilcoxon signed-rank test, not corrected for the number of rows."
+)
+
+
+def measured_how(summary: dict[str, Any]) -> list[str]:
+    """Lines that say how the numbers of a summary were measured."""
+    convention, definition = summary["convention"], summary["hd95_definition"]
+    return [
+        f"Cases: {summary['num_cases']}",
+        f"Convention for empty masks: `{convention}` ({CONVENTION_WORDS[convention]})",
+        f"HD95: `{definition}` ({DEFINITION_WORDS[definition]})",
+    ]
+
+
+def comparison_cells(comparison: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of the table of paired differences."""
+    rows = [
+        [
+            row.region,
+            heading(row.metric, row.hd95_definition),
+            str(row.n),
+            format_number(row.mean_difference),
+            f"{format_number(row.ci_low)} to {format_number(row.ci_high)}",
+            format_number(row.wilcoxon_p),
+        ]
+        for row in comparison.itertuples()
+    ]
+    return ["Region", "Metric", "n", "Mean difference", "95 % interval", "p"], rows
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table; all columns but the first are aligned to the right."""
+    rule = ["---", *["---:"] * (len(headings) - 1)]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (headings, rule, *rows)]
+
+
+def format_number(value: float | None) -> str:
+    """Three decimals as in the papers' tables, integers as they are, small values in scientific notation."""
+    if value is None or value != value:
+        return "n/a"
+    if isinstance(value, int):
+        return str(value)
+    if value != 0 and abs(value) < 0.001:
+        return f"{value:.1e}"
+    return f"{value:.3f}"

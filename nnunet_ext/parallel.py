@@ -1,0 +1,73 @@
+"""Work over cases in parallel processes, with a progress bar and with all problems listed at once."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+from nnunet_ext.input_error import InputError
+
+Result = TypeVar("Result")
+
+
+def default_num_processes() -> int:
+    """Processors that this process may use, at most 8, as nnU-Net's own default."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, available)
+
+
+def map_cases(
+    function: Callable[..., Result], cases: Sequence[tuple[Any, ...]], num_processes: int | None, description: str
+) -> list[Result]:
+    """``function(*arguments)`` for the arguments of every case, in the order of the cases.
+
+    Args:
+        function: Function at module level; it may raise :class:`InputError`.
+        cases: Arguments of each call; they and the results are pickled.
+        num_processes: Number of processes; 1 computes in this process, None takes :func:`default_num_processes`.
+        description: Words in front of the progress bar, which goes to standard error.
+
+    Raises:
+        InputError: At least one call raised one; the message lists the problems of all of them.
+    """
+    num_processes = num_processes or default_num_processes()
+    results: dict[int, Result] = {}
+    problems: dict[int, list[str]] = {}
+    calls = _calls_in_this_process if min(num_processes, len(cases)) <= 1 else _calls_in_processes
+    finished = calls(function, cases, num_processes)
+    for index, result in track(finished, description, total=len(cases), console=Console(stderr=True), transient=True):
+        try:
+            results[index] = result()
+        except InputError as error:
+            problems[index] = error.problems
+    if problems:
+        raise InputError([problem for index in sorted(problems) for problem in problems[index]])
+    return [results[index] for index in range(len(cases))]
+
+
+def _calls_in_this_process(
+    function: Callable[..., Result], cases: Sequence[tuple[Any, ...]], num_processes: int
+) -> Iterator[tuple[int, Callable[[], Result]]]:
+    for index, arguments in enumerate(cases):
+        yield index, lambda arguments=arguments: function(*arguments)  # type: ignore[misc]
+
+
+def _calls_in_processes(
+    function: Callable[..., Result], cases: Sequence[tuple[Any, ...]], num_processes: int
+) -> Iterator[tuple[int, Callable[[], Result]]]:
+    # "spawn" as in nnU-Net: a forked process may hang on locks that PyTorch's threads held.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(num_processes, len(cases)), context) as pool:
+        futures: dict[Future[Result], int] = {
+            pool.submit(function, *arguments): index for index, arguments in enumerate(cases)
+        }
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -1,0 +1,272 @@
+"""``nnunet_ext report``: settings, learning curves, scores and overlays of trained models on one page."""
+
+import base64
+import io
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from nnunet_ext import __version__
+from nnunet_ext.atomic import write_text_atomically
+from nnunet_ext.evaluation.box_plots import box_plots
+from nnunet_ext.evaluation.comparison import compare
+from nnunet_ext.evaluation.evaluate import score_files
+from nnunet_ext.evaluation.hausdorff import HD95Definition
+from nnunet_ext.evaluation.markdown import COMPARISON_WORDS, comparison_cells, format_number, measured_how
+from nnunet_ext.evaluation.overlays import cases_to_show, overlays
+from nnunet_ext.evaluation.summary import METRICS, heading, summarise
+from nnunet_ext.input_error import InputError
+from nnunet_ext.report.learning_curves import learning_curves
+from nnunet_ext.report.trained_model import (
+    TrainedModel,
+    find_model_folders,
+    nnunet_folder,
+    read_model,
+    settings_unlike_paper,
+)
+
+# shorter than in summary.md, so that a table fits a phone
+STATISTIC_HEADINGS = {"mean": "Mean", "std": "SD", "median": "Median", "q25": "Q25", "q75": "Q75", "n": "n"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a data address, with the words for those who do not see it."""
+
+    source: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings and rows of text; the first column holds row headings. A wide one does not share its line."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    wide: bool = False
+
+
+@dataclass
+class Section:
+    """Part of the page about one model, or about the models of one data set together."""
+
+    title: str
+    anchor: str
+    notes: list[str] = field(default_factory=list)
+    facts: Table | None = None
+    settings: Table | str | None = None
+    curves: list[Picture] = field(default_factory=list)
+    how: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    plots: list[Picture] = field(default_factory=list)
+    overlay: Picture | None = None
+
+
+def write_report(
+    results: Sequence[Path],
+    output: Path,
+    *,
+    reference: Path | None = None,
+    images: Path | None = None,
+    convention: str | None = None,
+    hd95_definition: HD95Definition = "pooled",
+    num_processes: int | None = None,
+) -> list[TrainedModel]:
+    """Write the report; it needs no other file and no network.
+
+    Args:
+        results: Model folders, or folders one or two levels above them.
+        output: HTML file to write.
+        reference: Folder of references; None finds those that nnU-Net validated with.
+        images: Folder of images for the overlays; None takes ``imagesTr`` of the data set where it is found.
+        convention: Name of one of ``CONVENTIONS``; None takes each data set's default.
+        hd95_definition: ``"pooled"`` or ``"directed"``.
+        num_processes: Parallel processes; None takes one a processor, at most 8.
+
+    Returns:
+        The models on the page.
+
+    Raises:
+        InputError: No model found, or files that cannot be used.
+    """
+    if output.is_dir() or not output.parent.is_dir():
+        raise InputError(f"{output}: must be a file in a folder that exists.")
+    models = [read_model(folder, reference) for folder in find_model_folders(results)]
+    names = _short_names(models)
+    sections, scores = [], {}
+    for index, model in enumerate(models):
+        section = Section(names[index], f"model-{index}")
+        _describe(model, section)
+        metrics = _score(model, section, convention, hd95_definition, num_processes)
+        if metrics is not None:
+            scores[index] = metrics
+            _add_scores(section, metrics)
+            _add_overlay(model, section, metrics, images)
+        sections.append(section)
+    together = _compared(models, names, scores)
+    template = Environment(
+        loader=PackageLoader("nnunet_ext.report"), autoescape=True, undefined=StrictUndefined
+    ).get_template("page.html")
+    page = template.render(
+        title=names[0] if len(models) == 1 else f"{len(models)} trained models",
+        overview=_overview(models, names, scores),
+        sections=[*together, *sections],
+        made=f"nnunet_ext {__version__}, {datetime.now():%Y-%m-%d %H:%M}",
+    )
+    write_text_atomically(output, page)
+    return models
+
+
+def _short_names(models: Sequence[TrainedModel]) -> list[str]:
+    """Folder names, with the data set in front where there are several data sets, and the whole path where needed."""
+    several = len({model.dataset for model in models}) > 1
+    names = [f"{model.dataset}/{model.name}" if several else model.name for model in models]
+    return [str(model.folder) if names.count(name) > 1 else name for model, name in zip(models, names, strict=True)]
+
+
+def _describe(model: TrainedModel, section: Section) -> None:
+    configuration = model.plans.get("configurations", {}).get(model.name.split("__")[-1], {})
+    folds = [
+        f"{fold.name} ({len(fold.curves.get('train_losses', []))} epochs{'' if fold.finished else ', not finished'})"
+        for fold in model.folds
+    ]
+    facts = {
+        "Data set": model.dataset,
+        "Folder": str(model.folder),
+        "Folds": ", ".join(folds),
+        "Patch size": str(configuration.get("patch_size", "n/a")),
+        "Batch size": str(configuration.get("batch_size", "n/a")),
+    }
+    section.facts = Table([], [list(fact) for fact in facts.items()])
+    unlike = settings_unlike_paper(model)
+    if unlike is None:
+        section.settings = "A trainer without a paper in this package; its settings are nnU-Net's or its own."
+    elif not unlike:
+        section.settings = "All settings are the paper's."
+    else:
+        rows = [[name, json.dumps(value), json.dumps(paper)] for name, (value, paper) in unlike.items()]
+        section.settings = Table(["Setting", "This model", "Paper"], rows)
+    section.curves = [_picture(figure, title) for title, figure in learning_curves(model.folds).items()]
+    unfinished = [fold.name for fold in model.folds if not fold.finished]
+    if unfinished:
+        section.notes.append(f"Training of fold {', '.join(unfinished)} has not finished.")
+    if any(fold.name == "all" for fold in model.folds):
+        section.notes.append('Fold "all" is validated on the cases it was trained on: its scores say little.')
+
+
+def _score(
+    model: TrainedModel, section: Section, convention: str | None, definition: HD95Definition, num_processes: int | None
+) -> pd.DataFrame | None:
+    """Scores of all folds' validation cases; where a case is in several folds, that of the first."""
+    predictions: dict[str, Path] = {}
+    references: dict[str, Path] = {}
+    missing = 0
+    for fold in model.folds:
+        missing += len(fold.predictions.keys() - fold.references.keys())
+        for case, path in fold.references.items():
+            predictions.setdefault(case, fold.predictions[case])
+            references.setdefault(case, path)
+    if missing:
+        section.notes.append(f"{missing} validation predictions have no reference and are not scored (--reference).")
+    if not predictions:
+        section.notes.append(
+            "No validation predictions to score. nnUNetv2_train writes them at its end, or with --val."
+        )
+        return None
+    return score_files(references, predictions, model.labels, convention, definition, num_processes)
+
+
+def _add_scores(section: Section, metrics: pd.DataFrame) -> None:
+    summary = summarise(metrics)
+    definition = summary["hd95_definition"]
+    section.how = [line.replace("`", "") for line in measured_how(summary)]
+    for metric in METRICS:
+        rows = [
+            [name, *(format_number(region["metrics"][metric][key]) for key in STATISTIC_HEADINGS)]
+            for name, region in summary["regions"].items()
+        ]
+        section.tables.append(Table(["", *STATISTIC_HEADINGS.values()], rows, heading(metric, definition)))
+    kinds = {"false_positive": "False positive", "false_negative": "False negative", "both_empty": "Both empty"}
+    rows = [[name, *(str(region[f"{kind}_cases"]) for kind in kinds)] for name, region in summary["regions"].items()]
+    section.tables.append(Table(["", *kinds.values()], rows, "Cases with empty masks"))
+    section.plots = _box_plots({section.title: metrics})
+
+
+def _add_overlay(model: TrainedModel, section: Section, metrics: pd.DataFrame, images: Path | None) -> None:
+    folder = images or nnunet_folder("nnUNet_raw", model.dataset, "imagesTr")
+    shown = cases_to_show(metrics)
+    if folder is None:
+        section.notes.append("No overlays: the images were not found. Set nnUNet_raw or name their folder (--images).")
+    elif shown:
+        files: list[dict[str, Path]] = [{}, {}]
+        for fold in reversed(model.folds):
+            files[0].update(fold.references)
+            files[1].update({case: fold.predictions[case] for case in fold.references})
+        try:
+            figure = overlays(shown, folder, files[0], files[1], model.labels)
+        except InputError as error:  # images are the one input that a report can do without
+            section.notes.append(f"No overlays: {error}")
+            return
+        section.overlay = _picture(figure, f"Slices of {', '.join(f'{case}: {word}' for word, case in shown.items())}")
+
+
+def _compared(models: Sequence[TrainedModel], names: Sequence[str], scores: dict[int, pd.DataFrame]) -> list[Section]:
+    """A section for each data set with several scored models: box plots side by side, differences to the first."""
+    of_dataset: dict[str, list[int]] = defaultdict(list)
+    for index in scores:
+        of_dataset[models[index].dataset].append(index)
+    sections = []
+    for dataset, indices in of_dataset.items():
+        if len(indices) < 2:
+            continue
+        common = set.intersection(*(set(scores[index]["case"]) for index in indices))
+        section = Section(f"Models of {dataset} side by side", f"compared-{indices[0]}")
+        section.notes.append(f"On the {len(common)} validation cases that all {len(indices)} models have.")
+        sections.append(section)
+        regions = {tuple(scores[index]["region"].unique()) for index in indices}
+        if not common or len(regions) > 1:
+            section.notes.append("Without common cases and equal regions there is nothing to compare.")
+            continue
+        own = [names[i].removeprefix(f"{dataset}/") for i in indices]
+        shared = {name: scores[i][scores[i]["case"].isin(common)] for name, i in zip(own, indices, strict=True)}
+        section.plots = _box_plots(shared)
+        first, *others = shared
+        for other in others:
+            cells = comparison_cells(compare(shared[other], shared[first]))
+            section.tables.append(Table(*cells, f"{other} minus {first}", wide=True))
+        section.how = [COMPARISON_WORDS.replace("this result minus the other", "the second minus the first model")]
+    return sections
+
+
+def _overview(models: Sequence[TrainedModel], names: Sequence[str], scores: dict[int, pd.DataFrame]) -> Table:
+    rows = []
+    for index, model in enumerate(models):
+        folds = ", ".join(fold.name for fold in model.folds)
+        means: pd.Series[Any] | dict[str, float] = {}
+        cases = "0"
+        if index in scores:
+            means = scores[index].groupby("region", sort=False)["dice"].mean()
+            cases = str(scores[index]["case"].nunique())
+        dice = ", ".join(f"{region} {format_number(float(mean))}" for region, mean in means.items())
+        rows.append([names[index], folds, cases, dice or "n/a"])
+    return Table(["Model", "Folds", "Validation cases", "Mean Dice"], rows)
+
+
+def _box_plots(results: dict[str, pd.DataFrame]) -> list[Picture]:
+    return [_picture(box_plots(results, [metric]), f"Box plot: {METRICS[metric]}") for metric in METRICS]
+
+
+def _picture(figure: Figure, description: str) -> Picture:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return Picture(f"data:image/png;base64,{encoded}", description)

@@ -1,0 +1,173 @@
+"""What nnU-Net leaves in a trained model's folder: settings, learning curves, validation predictions."""
+
+import json
+import os
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+
+from nnunet_ext.evaluation.dataset_labels import DatasetLabels, read_dataset_labels
+from nnunet_ext.input_error import InputError
+from nnunet_ext.settings import PLANS_KEY, read_settings, settings_as_json
+from nnunet_ext.trainers import TRAINERS
+
+CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold of a model.
+
+    Args:
+        name: ``"0"`` to ``"4"``, or ``"all"``.
+        curves: nnU-Net's log, name -> a value an epoch; empty without a checkpoint.
+        finished: Whether training ran to its end.
+        predictions: Case -> validation prediction.
+        references: Case -> reference, for those that were found.
+    """
+
+    name: str
+    curves: dict[str, list[float]]
+    finished: bool
+    predictions: dict[str, Path]
+    references: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A folder ``<dataset>/<trainer>__<plans>__<configuration>``.
+
+    Args:
+        folder: The folder.
+        dataset: Name of the data set.
+        trainer: Name of the trainer.
+        plans: Content of ``plans.json``.
+        labels: The data set's labels.
+        folds: Folds that there are, in order.
+    """
+
+    folder: Path
+    dataset: str
+    trainer: str
+    plans: dict[str, Any]
+    labels: DatasetLabels
+    folds: tuple[Fold, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.name
+
+
+def find_model_folders(paths: Sequence[Path]) -> list[Path]:
+    """Model folders among and below the given ones (results folder, data set's folder, or model folders themselves).
+
+    Raises:
+        InputError: One of the paths holds no trained model.
+    """
+    found: list[Path] = []
+    problems = []
+    for path in paths:
+        candidates = [path, *sorted(path.glob("*")), *sorted(path.glob("*/*"))]
+        models = [folder for folder in candidates if (folder / "plans.json").is_file() and any(folder.glob("fold_*"))]
+        if not models:
+            problems.append(f"{path}: no trained model (a folder with plans.json and fold_X) here or two levels below.")
+        found += [model.resolve() for model in models]
+    if problems:
+        raise InputError(problems)
+    return list(dict.fromkeys(found))
+
+
+def read_model(folder: Path, reference: Path | None = None) -> TrainedModel:
+    """Read a model folder.
+
+    Args:
+        folder: Folder with ``plans.json``, ``dataset.json`` and ``fold_X``.
+        reference: Folder of references; None takes the files that nnU-Net's own ``summary.json`` names, else those of
+            the data set in nnU-Net's folders.
+
+    Raises:
+        InputError: A file is missing or cannot be read.
+    """
+    labels = read_dataset_labels(folder / "dataset.json")
+    plans = _read_json(folder / "plans.json")
+    dataset = str(plans.get("dataset_name", folder.parent.name))
+    fold_folders = sorted(path for path in folder.glob("fold_*") if path.is_dir())
+    folds = tuple(_read_fold(path, labels.file_ending, dataset, reference) for path in fold_folders)
+    return TrainedModel(folder, dataset, folder.name.split("__")[0], plans, labels, folds)
+
+
+def settings_unlike_paper(model: TrainedModel) -> dict[str, tuple[Any, Any]] | None:
+    """Settings that differ from the paper's: name -> (value of this model, value of the paper).
+
+    Returns:
+        None for a trainer that is not one of this package, which has no paper.
+    """
+    trainer = next((trainer for trainer in TRAINERS if trainer.__name__ == model.trainer), None)
+    if trainer is None:
+        return None
+    # the paper's settings as this data set fills them in (modality groups and the like)
+    resolved = trainer.resolve_settings(read_settings(trainer.settings_class, {}), dict(model.labels.content), [])
+    paper = json.loads(json.dumps(settings_as_json(resolved)))
+    trained_with = {**paper, **model.plans.get(PLANS_KEY, {})}
+    return {name: (value, paper.get(name)) for name, value in trained_with.items() if value != paper.get(name)}
+
+
+def nnunet_folder(variable: str, *parts: str) -> Path | None:
+    """Folder below one of nnU-Net's three paths; None where the variable or the folder does not exist."""
+    root = os.environ.get(variable)
+    folder = Path(root, *parts) if root else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def _read_fold(folder: Path, file_ending: str, dataset: str, reference: Path | None) -> Fold:
+    checkpoint = next((folder / name for name in CHECKPOINTS if (folder / name).is_file()), None)
+    predictions = {
+        path.name.removesuffix(file_ending): path
+        for path in sorted((folder / "validation").glob(f"*{file_ending}"))
+        if path.name[0] != "."
+    }
+    summary = folder / "validation" / "summary.json"
+    named = {}
+    if summary.is_file():
+        for entry in _read_json(summary).get("metric_per_case", []):
+            path = Path(entry["reference_file"])
+            named[path.name.removesuffix(file_ending)] = path
+    elsewhere = [
+        nnunet_folder("nnUNet_raw", dataset, "labelsTr"),
+        nnunet_folder("nnUNet_preprocessed", dataset, "gt_segmentations"),
+    ]
+    references = {}
+    for case in predictions:
+        in_folders = [place / f"{case}{file_ending}" for place in ([reference] if reference else elsewhere) if place]
+        candidates = in_folders if reference else [*([named[case]] if case in named else []), *in_folders]
+        found = next((path for path in candidates if path.is_file()), None)
+        if found is not None:
+            references[case] = found
+    curves = _read_curves(checkpoint) if checkpoint else {}
+    finished = checkpoint is not None and checkpoint.name == CHECKPOINTS[0]
+    return Fold(folder.name.removeprefix("fold_"), curves, finished, predictions, references)
+
+
+def _read_curves(checkpoint: Path) -> dict[str, list[float]]:
+    try:
+        # nnU-Net's checkpoints hold more than weights; mapped into memory, the weights are not read
+        content = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
+        return dict(content["logging"])
+    except (OSError, RuntimeError, KeyError, EOFError, BadZipFile, pickle.UnpicklingError) as error:
+        raise InputError(f"{checkpoint}: not a checkpoint of nnU-Net v2 ({type(error).__name__}).") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}).") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not what nnU-Net writes.")
+    return content

@@ -1,0 +1,288 @@
+"""Conversion of BraTS data sets of every year, and of predictions back."""
+
+import gzip
+import json
+import os
+
+import nibabel
+import numpy as np
+import pytest
+from label_cases import BRATS_DATASET, PLAIN_DATASET, tumour, write_dataset_json
+
+from nnunet_ext.datasets.brats import convert_brats
+from nnunet_ext.datasets.brats_labels import convert_brats_labels, recognise_scheme
+from nnunet_ext.evaluation.dataset_labels import read_dataset_labels
+from nnunet_ext.input_error import InputError
+
+LEGACY = {"T1": "_t1", "T1ce": "_t1ce", "T2": "_t2", "FLAIR": "_flair", "seg": "_seg"}
+NEW = {"T1": "-t1n", "T1ce": "-t1c", "T2": "-t2w", "FLAIR": "-t2f", "seg": "-seg"}
+CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
+AFFINE = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]])  # as BraTS writes it
+LABELS_2023 = tumour().T
+LABELS_2020 = np.where(LABELS_2023 == 3, 4, LABELS_2023)
+
+
+def write(path, array, affine=AFFINE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(array, affine), path)
+
+
+def write_case(folder, name, words=LEGACY, ending=".nii.gz", labels=LABELS_2020):
+    """A case whose channels have the values 1, 2, 3 and 4 in the order of CHANNELS."""
+    for value, channel in enumerate(CHANNELS, start=1):
+        write(folder / f"{name}{words[channel]}{ending}", np.full(LABELS_2023.shape, value, dtype=np.int16))
+    if labels is not None:
+        write(folder / f"{name}{words['seg']}{ending}", labels.astype(np.uint8))
+
+
+def convert(tmp_path, source="source", **kwargs):
+    return convert_brats(tmp_path / source, tmp_path / "raw", 137, num_processes=1, **kwargs)
+
+
+def check_converted(folder, name, labels=LABELS_2023):
+    for index in range(4):
+        image = nibabel.load(folder / "imagesTr" / f"{name}_{index:04d}.nii.gz")
+        assert np.unique(image.dataobj).tolist() == [index + 1]
+        np.testing.assert_array_equal(image.affine, AFFINE)
+    np.testing.assert_array_equal(nibabel.load(folder / "labelsTr" / f"{name}.nii.gz").dataobj, labels)
+
+
+LAYOUTS = {
+    "2018": ("HGG/Brats18_A_1", "Brats18_A_1", LEGACY, ".nii.gz", LABELS_2020),
+    "2019": ("LGG/BraTS19_A_1", "BraTS19_A_1", LEGACY, ".nii", LABELS_2020),
+    "2020": (
+        "MICCAI_BraTS2020_TrainingData/BraTS20_Training_001",
+        "BraTS20_Training_001",
+        LEGACY,
+        ".nii.gz",
+        LABELS_2020,
+    ),
+    "2021": ("BraTS2021_00000", "BraTS2021_00000", LEGACY, ".nii.gz", LABELS_2020),
+    "2023": ("BraTS-GLI-00000-000", "BraTS-GLI-00000-000", NEW, ".nii.gz", LABELS_2023),
+    "flat": (".", "BraTS2021_00000", LEGACY, ".nii", LABELS_2020),
+}
+
+
+@pytest.mark.parametrize("year", LAYOUTS)
+def test_layout_is_recognised(tmp_path, year):
+    folder, name, *kind = LAYOUTS[year]
+    write_case(tmp_path / "source" / folder, name, *kind)
+    result = convert(tmp_path)
+    assert result.folder.name == "Dataset137_BraTS"
+    check_converted(result.folder, name)
+    content = json.loads((result.folder / "dataset.json").read_text())
+    assert list(content["channel_names"].values()) == list(CHANNELS)
+    assert (content["numTraining"], content["file_ending"]) == (1, ".nii.gz")
+    assert read_dataset_labels(result.folder / "dataset.json").is_brats
+
+
+def test_images_in_folders_of_their_own_name_are_found(tmp_path):
+    write_case(tmp_path / "flat", "A", ending=".nii")
+    for path in (tmp_path / "flat").iterdir():
+        (tmp_path / "source" / "A" / path.name).mkdir(parents=True)
+        path.rename(tmp_path / "source" / "A" / path.name / path.name)
+    check_converted(convert(tmp_path).folder, "A")
+
+
+def test_segmentation_of_another_stem_belongs_to_the_case_of_its_folder(tmp_path):
+    folder = tmp_path / "source" / "BraTS20_Training_355"
+    write_case(folder, "BraTS20_Training_355", ending=".nii")
+    (folder / "BraTS20_Training_355_seg.nii").rename(folder / "W39_1998.09.19_Segm.nii")
+    check_converted(convert(tmp_path).folder, "BraTS20_Training_355")
+
+
+def test_copied_files_are_the_same_bytes(tmp_path):
+    write_case(tmp_path / "source", "A", NEW, labels=LABELS_2023)
+    write_case(tmp_path / "plain", "A", NEW, ".nii", labels=LABELS_2023)
+    folder = convert(tmp_path).folder
+    assert (folder / "imagesTr/A_0001.nii.gz").read_bytes() == (tmp_path / "source/A-t1c.nii.gz").read_bytes()
+    assert (folder / "labelsTr/A.nii.gz").read_bytes() == (tmp_path / "source/A-seg.nii.gz").read_bytes()
+    folder = convert_brats(tmp_path / "plain", tmp_path / "raw", 138, num_processes=1).folder
+    with gzip.open(folder / "imagesTr/A_0003.nii.gz") as stream:
+        assert stream.read() == (tmp_path / "plain/A-t2f.nii").read_bytes()
+
+
+def test_cases_without_segmentation_become_test_images(tmp_path):
+    write_case(tmp_path / "source" / "A", "A")
+    write_case(tmp_path / "validation" / "V", "V", labels=None)
+    convert(tmp_path)
+    folder = convert(tmp_path, "validation").folder
+    assert sorted(path.name for path in (folder / "imagesTs").iterdir()) == [f"V_000{i}.nii.gz" for i in range(4)]
+    assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 1
+
+
+def test_resection_cavity_becomes_a_fourth_region(tmp_path):
+    labels = LABELS_2023.copy()
+    labels[0, 0, :3] = 4
+    write_case(tmp_path / "source", "BraTS-GLI-02405-100", NEW, labels=labels)
+    folder = convert(tmp_path).folder
+    content = json.loads((folder / "dataset.json").read_text())
+    assert content["labels"]["resection cavity"] == [4]
+    assert content["regions_class_order"] == [2, 1, 3, 4]
+    check_converted(folder, "BraTS-GLI-02405-100", labels)
+
+
+@pytest.mark.parametrize(
+    ("values", "naming", "enhancing", "expected"),
+    [
+        ({0, 1, 2, 4}, "legacy", None, 4),
+        ({0, 1, 2}, "legacy", None, 4),
+        ({0, 1, 2, 3}, "2023", None, 3),
+        ({0, 1, 2}, "2023", None, 3),
+        ({0, 1, 2, 3}, "legacy", 3, 3),
+        ({0, 1, 2, 4}, "2023", 4, 4),
+    ],
+)
+def test_enhancing_label_is_recognised(values, naming, enhancing, expected):
+    assert recognise_scheme(values, naming, ["A"], enhancing).enhancing == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "naming", "name", "message"),
+    [
+        ({0, 1, 2, 3}, "legacy", "A", "--enhancing-label 3"),
+        ({0, 1, 2, 3, 4}, "legacy", "A", "beside 4"),
+        ({0, 1, 2, 4}, "2023", "A", "only label 4"),
+        ({0, 5}, "2023", "A", r"\[5\]"),
+        ({0, 1, 2, 3, 4}, "2023", "BraTS-PED-00001-000", "PED"),
+    ],
+)
+def test_contradicting_labels_are_never_guessed(values, naming, name, message):
+    with pytest.raises(InputError, match=message):
+        recognise_scheme(values, naming, [name])
+
+
+def test_paediatric_labels_are_taken_at_the_users_word_for_2023_alone():
+    assert recognise_scheme({0, 1, 2, 3}, "2023", ["BraTS-PED-00001-000"], 3).enhancing == 3
+    with pytest.raises(InputError, match="2024"):
+        recognise_scheme({0, 1, 2, 3, 4}, "2023", ["BraTS-PED-00001-000"], 3)
+
+
+@pytest.mark.parametrize(("words", "style", "labels"), [(LEGACY, "2020", LABELS_2020), (NEW, "2023", LABELS_2023)])
+def test_round_trip_is_exact(tmp_path, words, style, labels):
+    write_case(tmp_path / "source", "A", words, labels=labels)
+    folder = convert(tmp_path).folder
+    (written,) = convert_brats_labels(folder / "labelsTr", tmp_path / "back", style, num_processes=1)
+    back, source = nibabel.load(written), nibabel.load(tmp_path / "source" / f"A{words['seg']}.nii.gz")
+    np.testing.assert_array_equal(back.dataobj, source.dataobj)
+    assert back.header == source.header
+
+
+def test_labels_of_another_conversion_are_translated_by_its_regions(tmp_path):
+    labels = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": [3]}
+    write_dataset_json(tmp_path / "pred", {**BRATS_DATASET, "labels": labels})
+    swapped = np.array([0, 2, 1, 3], dtype=np.uint8)[LABELS_2023]
+    write(tmp_path / "pred" / "A.nii.gz", swapped)
+    (written,) = convert_brats_labels(tmp_path / "pred", tmp_path / "out", "2020", num_processes=1)
+    np.testing.assert_array_equal(nibabel.load(written).dataobj, LABELS_2020)
+
+
+def test_predictions_that_cannot_be_translated_leave_nothing_written(tmp_path):
+    write_dataset_json(tmp_path / "pred")
+    write(tmp_path / "pred" / "A.nii.gz", LABELS_2023)
+    write(tmp_path / "pred" / "B.nii.gz", LABELS_2020)
+    with pytest.raises(InputError, match=r"B\.nii\.gz: label values \[4\]"):
+        convert_brats_labels(tmp_path / "pred", tmp_path / "out", "2020", num_processes=1)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="another folder"):
+        convert_brats_labels(tmp_path / "pred", tmp_path / "pred", "2020", num_processes=1)
+    write_dataset_json(tmp_path / "pred", PLAIN_DATASET)
+    with pytest.raises(InputError, match="three BraTS regions"):
+        convert_brats_labels(tmp_path / "pred", tmp_path / "out", "2020", num_processes=1)
+
+
+def test_all_problems_are_listed_and_nothing_is_written(tmp_path):
+    source = tmp_path / "source"
+    for name in "ABCDEF":
+        write_case(source / name, name)
+    (source / "A" / "A_t2.nii.gz").unlink()
+    write(source / "B" / "B_t1.nii.gz", np.zeros((3, 4, 5), dtype=np.int16))
+    write(source / "C" / "C_seg.nii.gz", LABELS_2020, AFFINE + np.eye(4)[:, [3, 0, 1, 2]])
+    (source / "D" / "D_flair.nii.gz").write_bytes((source / "D" / "D_flair.nii.gz").read_bytes()[:-9])
+    write_case(source / "again" / "E", "E")
+    with pytest.raises(InputError) as caught:
+        convert(tmp_path)
+    assert "'A' has no T2" in str(caught.value)
+    assert "'E' is in several folders" in str(caught.value)
+    write(source / "A" / "A_t2.nii.gz", np.zeros(LABELS_2023.shape, dtype=np.int16))
+    for path in (source / "again" / "E").iterdir():
+        path.unlink()
+    with pytest.raises(InputError) as caught:
+        convert(tmp_path)
+    for message in ("B_t1ce.nii.gz: shape", "C_seg.nii.gz: other affine", "D_flair.nii.gz: truncated"):
+        assert message in str(caught.value)
+    assert not (tmp_path / "raw").exists()
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_truncated_image_is_named(tmp_path, ending):
+    write_case(tmp_path / "source", "A", ending=ending)
+    path = tmp_path / "source" / f"A_t2{ending}"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(InputError, match=rf"A_t2{ending}: truncated"):
+        convert(tmp_path)
+
+
+def test_unknown_label_value_is_an_error(tmp_path):
+    write_case(tmp_path / "source", "A", labels=LABELS_2020 * 2)
+    with pytest.raises(InputError, match=r"\[8\] are not BraTS labels"):
+        convert(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda source: write_case(source / "B", "B", labels=None), "no segmentation for case 'B'"),
+        (lambda source: write_case(source / "B", "B", NEW, labels=LABELS_2023), "Convert them separately"),
+        (lambda source: write(source / "A" / "A_t1.nii", LABELS_2020), "several files for T1"),
+        (lambda source: write(source / "A" / "A_t1n.nii", LABELS_2020), "several files for T1"),
+        (lambda source: write(source / "B" / "B_seg.nii", LABELS_2020), "a segmentation without images"),
+    ],
+)
+def test_confused_source_is_an_error(tmp_path, spoil, message):
+    write_case(tmp_path / "source" / "A", "A")
+    spoil(tmp_path / "source")
+    with pytest.raises(InputError, match=message):
+        convert(tmp_path)
+
+
+def test_rerun_after_an_interruption_completes_the_data_set(tmp_path):
+    write_case(tmp_path / "source" / "A", "A")
+    folder = convert(tmp_path).folder
+    kept = (folder / "imagesTr" / "A_0000.nii.gz").stat().st_mtime_ns
+    (folder / "imagesTr" / "A_0002.nii.gz").rename(folder / "imagesTr" / ".incomplete_A_0002.nii.gz")
+    (folder / "dataset.json").unlink()
+    result = convert(tmp_path)
+    check_converted(folder, "A")
+    assert (folder / "imagesTr" / "A_0000.nii.gz").stat().st_mtime_ns == kept
+    assert sorted(path.name for path in (folder / "imagesTr").iterdir()) == [f"A_000{i}.nii.gz" for i in range(4)]
+    assert (result.num_already_there, convert(tmp_path).num_already_there) == (0, 1)
+
+
+def test_changed_source_replaces_the_older_copy(tmp_path):
+    write_case(tmp_path / "source", "A")
+    folder = convert(tmp_path).folder
+    path = tmp_path / "source" / "A_t1.nii.gz"
+    write(path, np.full(LABELS_2023.shape, 9, dtype=np.int16))
+    os.utime(path, (2e9, 2e9))
+    convert(tmp_path)
+    assert np.unique(nibabel.load(folder / "imagesTr" / "A_0000.nii.gz").dataobj).tolist() == [9]
+
+
+def test_target_with_other_contents_is_refused(tmp_path):
+    write_case(tmp_path / "source", "A")
+    write_case(tmp_path / "other", "B")
+    convert(tmp_path)
+    with pytest.raises(InputError, match=r"A_0000\.nii\.gz"):
+        convert(tmp_path, "other")
+    with pytest.raises(InputError, match="137 is taken by Dataset137_BraTS"):
+        convert(tmp_path, name="Other")
+    with pytest.raises(InputError, match="1 to 999"):
+        convert_brats(tmp_path / "source", tmp_path / "raw", 1000)
+
+
+@pytest.mark.parametrize(("folder", "message"), [("nowhere", "no such folder"), ("empty", "no files named")])
+def test_source_without_cases_is_an_error(tmp_path, folder, message):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=message):
+        convert(tmp_path, folder)

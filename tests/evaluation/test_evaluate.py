@@ -1,0 +1,228 @@
+"""Scoring folders: outputs, options and bad input."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from label_cases import PLAIN_DATASET, tumour, write_dataset_json, write_folder, write_image
+
+from nnunet_ext.evaluation.evaluate import evaluate_folders
+from nnunet_ext.input_error import InputError
+
+EMPTY = np.zeros_like(tumour())
+REFERENCES = {"a": tumour(), "b": tumour(), "c": tumour(enhancing=False), "d": EMPTY}
+PREDICTIONS = {"a": tumour(), "b": tumour(1), "c": tumour(), "d": EMPTY}
+WRITTEN = ["box_plots.png", "metrics.csv", "summary.json", "summary.md"]
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Reference, prediction and output folder of a data set with the three BraTS regions."""
+    write_dataset_json(tmp_path)
+    return (
+        write_folder(tmp_path / "labelsTr", REFERENCES),
+        write_folder(tmp_path / "pred", PREDICTIONS),
+        tmp_path / "out",
+    )
+
+
+def evaluate(folders, **kwargs):
+    return evaluate_folders(*folders, **{"num_processes": 1, **kwargs})
+
+
+def test_writes_a_row_a_case_and_region(folders):
+    evaluate(folders)
+    assert sorted(path.name for path in folders[2].iterdir()) == WRITTEN
+    rows = pd.read_csv(folders[2] / "metrics.csv")
+    assert len(rows) == 4 * 3
+    assert set(rows["convention"]) == {"brats2020"}
+    assert set(rows["hd95_definition"]) == {"pooled"}
+    shifted = rows.set_index(["case", "region"]).loc[("b", "enhancing tumor")]
+    assert shifted["dice"] == pytest.approx(2 / 3)  # three columns wide, moved by one
+    assert shifted["hd95"] == pytest.approx(1)
+
+
+def test_summary_counts_penalised_cases(folders):
+    evaluate(folders)
+    summary = json.loads((folders[2] / "summary.json").read_text())
+    enhancing = summary["regions"]["enhancing tumor"]
+    assert (enhancing["false_positive_cases"], enhancing["both_empty_cases"]) == (1, 1)
+    hd95, without = enhancing["metrics"]["hd95"], enhancing["metrics"]["hd95_without_penalty"]
+    assert (hd95["n"], without["n"]) == (4, 3)
+    assert hd95["mean"] == pytest.approx((0 + 1 + 373.12866 + 0) / 4)
+    assert without["mean"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("definition", ["pooled", "directed"])
+def test_every_output_names_the_definition_of_hd95(folders, definition):
+    evaluate(folders, hd95_definition=definition, other=folders[1])
+    for name in ("metrics.csv", "comparison.csv", "summary.json", "summary.md"):
+        assert definition in (folders[2] / name).read_text()
+
+
+def test_convention_can_be_chosen(folders):
+    result = evaluate(folders, convention="nan")
+    assert result.summary["regions"]["enhancing tumor"]["metrics"]["hd95"]["n"] == 2
+
+
+def test_parallel_processes_give_the_same_rows(folders):
+    alone = evaluate(folders).metrics
+    pd.testing.assert_frame_equal(alone, evaluate(folders, num_processes=2).metrics)
+
+
+def test_comparison_is_written(folders, tmp_path):
+    other = write_folder(tmp_path / "other", {case: tumour(2) for case in REFERENCES})
+    result = evaluate(folders, other=other)
+    assert result.comparison is not None
+    row = result.comparison.set_index(["region", "metric"]).loc[("whole tumor", "dice")]
+    assert row["mean_difference"] > 0
+    assert "Difference to" in (folders[2] / "summary.md").read_text()
+    evaluate(folders)
+    assert not (folders[2] / "comparison.csv").exists()  # no longer belongs to the numbers beside it
+
+
+def test_overlays_show_best_median_and_worst_case(folders, tmp_path):
+    for case, labels in REFERENCES.items():
+        for channel in range(2):
+            write_image(tmp_path / "images" / f"{case}_{channel:04d}.nii.gz", labels.astype(np.float32) + channel)
+    evaluate(folders, images=tmp_path / "images")
+    assert (folders[2] / "overlays.png").stat().st_size > 10_000
+
+
+def test_overlays_without_an_image_name_the_file(folders, tmp_path):
+    with pytest.raises(InputError, match=r"images/a_0000\.nii\.gz: no such file"):
+        evaluate(folders, images=tmp_path / "images")
+    assert not folders[2].exists()
+
+
+def test_one_fold_can_be_scored_alone(folders):
+    (folders[1] / "a.nii.gz").unlink()
+    assert evaluate(folders, only_predicted=True).summary["num_cases"] == 3
+
+
+def test_ignored_voxels_are_not_scored(tmp_path):
+    labels = {"background": 0, "lesion": 1, "ignore": 2}
+    write_dataset_json(tmp_path, {**PLAIN_DATASET, "labels": labels})
+    reference = (tumour() == 3).astype(np.uint8)
+    prediction = reference.copy()
+    prediction[0] = 1
+    reference[0] = 2
+    folders = write_folder(tmp_path / "ref", {"a": reference}), write_folder(tmp_path / "pred", {"a": prediction})
+    row = evaluate((*folders, tmp_path / "out")).metrics.iloc[0]
+    assert (row["dice"], row["hd95"], row["fp"]) == (1, 0, 0)
+    assert row["tn"] == reference.size - (reference > 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("reference", "prediction"),
+    [
+        (tumour()[4], tumour(1)[4]),
+        (tumour()[4:5], tumour(1)[4:5]),
+        (np.ones_like(tumour()), tumour()),
+        ((np.arange(1680).reshape(10, 12, 14) == 0).astype(np.uint8), tumour()),
+    ],
+    ids=["2d", "one slice", "whole image", "single voxel in the corner"],
+)
+def test_unusual_images_are_scored(tmp_path, reference, prediction):
+    write_dataset_json(tmp_path)
+    folders = write_folder(tmp_path / "ref", {"a": reference}), write_folder(tmp_path / "pred", {"a": prediction})
+    row = evaluate((*folders, tmp_path / "out")).metrics.iloc[0]
+    assert row["empty"] == "neither"
+    assert 0 < row["hd95"] < 20
+
+
+def bad_shape(folder):
+    write_image(folder / "b.nii.gz", tumour()[1:])
+
+
+def bad_affine(folder):
+    write_image(folder / "b.nii.gz", tumour(), origin=(0, 0, 5))
+
+
+def bad_values(folder):
+    write_image(folder / "b.nii.gz", tumour().astype(np.float32) / 2)
+
+
+def bad_label(folder):
+    write_image(folder / "b.nii.gz", tumour() * 2)
+
+
+def truncated(folder):
+    data = (folder / "b.nii.gz").read_bytes()
+    (folder / "b.nii.gz").write_bytes(data[:-20])
+
+
+def missing(folder):
+    (folder / "b.nii.gz").unlink()
+
+
+def extra(folder):
+    write_image(folder / "z.nii.gz", tumour())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (bad_shape, r"pred/b\.nii\.gz: shape .* as in .*labelsTr/b\.nii\.gz"),
+        (bad_affine, r"pred/b\.nii\.gz: other affine"),
+        (bad_values, r"pred/b\.nii\.gz: not a label image"),
+        (bad_label, r"pred/b\.nii\.gz: label values \[4, 6\] are not in dataset\.json"),
+        (truncated, r"pred/b\.nii\.gz: truncated"),
+        (missing, r"pred: no prediction for case 'b'"),
+        (extra, r"pred/z\.nii\.gz: no reference"),
+    ],
+)
+def test_bad_input_is_named_and_older_output_stays(folders, spoil, message):
+    evaluate(folders)
+    before = {path.name: path.read_bytes() for path in folders[2].iterdir()}
+    spoil(folders[1])
+    with pytest.raises(InputError, match=message):
+        evaluate(folders)
+    assert {path.name: path.read_bytes() for path in folders[2].iterdir()} == before
+
+
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_all_bad_files_are_listed_at_once(folders, num_processes):
+    truncated(folders[1])
+    write_image(folders[1] / "c.nii.gz", tumour()[1:])
+    with pytest.raises(InputError) as caught:
+        evaluate(folders, num_processes=num_processes)
+    assert [re.findall(r"pred/(\w)\.nii\.gz", problem) for problem in caught.value.problems] == [["b"], ["c"]]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"convention": "brats2019"}, "there are brats2020, brats2018, nan"),
+        ({"hd95_definition": "medpy"}, "there are pooled, directed"),
+    ],
+)
+def test_unknown_choice_lists_the_valid_ones(folders, kwargs, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(folders, **kwargs)
+
+
+def test_summary_of_nnunet_is_not_overwritten(folders):
+    (folders[1] / "summary.json").write_text('{"metric_per_case": []}')
+    with pytest.raises(InputError, match="nnU-Net's own summary"):
+        evaluate((folders[0], folders[1], folders[1]))
+
+
+def test_empty_or_missing_folder_is_named(folders, tmp_path):
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        evaluate((folders[0], tmp_path / "nowhere", folders[2]))
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(InputError, match=r"nothing: no files that end in '\.nii\.gz'"):
+        evaluate((folders[0], tmp_path / "nothing", folders[2]))
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("name", "convention"), [("Dataset301_Glioma", "brats2020"), ("Dataset302_MSLesions", "nan")])
+def test_real_references_score_perfectly_against_themselves(real_data, tmp_path, name, convention):
+    folder = real_data / name
+    result = evaluate((folder / "labelsTr", folder / "labelsTr", tmp_path), images=folder / "imagesTr", convention=None)
+    assert result.summary["convention"] == convention
+    assert (result.metrics["dice"] == 1).all()
+    assert (result.metrics["hd95"] == 0).all()

@@ -1,0 +1,95 @@
+"""Reading label images and comparing grids."""
+
+import gzip
+import re
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+from label_cases import PLAIN_DATASET, tumour, write_image
+
+from nnunet_ext.evaluation.label_image import grid_difference, read_label_image
+from nnunet_ext.input_error import InputError
+
+PNG_DATASET = {**PLAIN_DATASET, "file_ending": ".png"}
+
+
+def test_spacing_follows_the_axes_of_the_array(tmp_path):
+    write_image(tmp_path / "a.nii.gz", tumour(), spacing=(1, 2, 3))
+    image = read_label_image(tmp_path / "a.nii.gz", PLAIN_DATASET)
+    assert image.spacing == (3, 2, 1)
+    assert image.labels.shape == (10, 12, 14)
+    np.testing.assert_array_equal(image.labels, tumour())
+
+
+def test_two_dimensional_nifti_is_read_in_two_dimensions(tmp_path):
+    write_image(tmp_path / "a.nii.gz", tumour()[4], spacing=(1, 2))
+    image = read_label_image(tmp_path / "a.nii.gz", PLAIN_DATASET)
+    assert (image.labels.shape, image.spacing) == ((12, 14), (2, 1))
+
+
+def test_one_slice_stays_three_dimensional(tmp_path):
+    write_image(tmp_path / "a.nii.gz", tumour()[4:5], spacing=(1, 1, 5))
+    assert read_label_image(tmp_path / "a.nii.gz", PLAIN_DATASET).labels.shape == (1, 12, 14)
+
+
+def test_png_has_no_affine(tmp_path):
+    imageio.imwrite(tmp_path / "a.png", tumour()[4])
+    image = read_label_image(tmp_path / "a.png", PNG_DATASET)
+    assert (image.labels.shape, image.spacing, image.affine) == ((12, 14), (1, 1), None)
+
+
+def test_whole_numbers_stored_as_floats_are_labels(tmp_path):
+    write_image(tmp_path / "a.nii.gz", tumour().astype(np.float32))
+    np.testing.assert_array_equal(read_label_image(tmp_path / "a.nii.gz", PLAIN_DATASET).labels, tumour())
+
+
+@pytest.mark.parametrize("value", [0.5, -1])
+def test_values_that_are_no_labels_raise(tmp_path, value):
+    labels = tumour().astype(np.float32)
+    labels[0, 0, 0] = value
+    write_image(tmp_path / "a.nii.gz", labels)
+    with pytest.raises(InputError, match=r"a\.nii\.gz: not a label image"):
+        read_label_image(tmp_path / "a.nii.gz", PLAIN_DATASET)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data[: len(data) // 2], "truncated or damaged"),
+        (lambda data: data[:-4], "truncated or damaged"),
+        (lambda data: b"no image", "truncated or damaged"),
+        (lambda data: gzip.compress(b"no image"), "cannot be read"),
+        (lambda data: b"", "cannot be read"),
+    ],
+)
+def test_damaged_file_raises_with_its_name(tmp_path, damage, message):
+    path = tmp_path / "a.nii.gz"
+    write_image(path, tumour())
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=re.escape(str(path)) + f": {message}"):
+        read_label_image(path, PLAIN_DATASET)
+
+
+def test_missing_file_raises(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read_label_image(tmp_path / "a.nii.gz", PLAIN_DATASET)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, None),
+        ({"origin": (0.009, 0, 0)}, None),
+        ({"origin": (0.011, 0, 0)}, "other affine"),
+        ({"origin": (0, 0, -30)}, "other affine: corners lie up to 30 mm apart"),
+        ({"spacing": (1, 1, 1.05)}, "spacing"),
+        ({"array": tumour()[1:]}, r"shape \(9, 12, 14\), expected \(10, 12, 14\)"),
+    ],
+)
+def test_grids_are_compared_within_the_tolerance(tmp_path, change, expected):
+    write_image(tmp_path / "a.nii.gz", tumour(), spacing=(1, 1, 1))
+    write_image(tmp_path / "b.nii.gz", **{"array": tumour(), "spacing": (1, 1, 1), **change})
+    first, second = (read_label_image(tmp_path / f"{name}.nii.gz", PLAIN_DATASET) for name in "ba")
+    difference = grid_difference(first, second)
+    assert difference is None if expected is None else re.match(expected, str(difference))
