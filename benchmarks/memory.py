@@ -1,4 +1,4 @@
-"""Peak memory of a function: the allocator's count on a GPU, counted tensor bytes on the CPU."""
+"""Peak memory (the allocator's count on a GPU, counted tensor bytes on the CPU) and memory traffic of a function."""
 
 import weakref
 from collections.abc import Callable
@@ -35,6 +35,28 @@ class _TensorBytes(TorchDispatchMode):
     def _free(self, key: int, size: int) -> None:
         self._alive.discard(key)
         self.current -= size
+
+
+class _Traffic(TorchDispatchMode):
+    """Bytes of the tensors that operators read and write; views cost nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        outputs = function(*args, **(kwargs or {}))
+        if not function.is_view:
+            tensors = [x for x in tree_leaves((args, kwargs, outputs)) if isinstance(x, torch.Tensor)]
+            self.bytes += sum(x.numel() * x.element_size() for x in tensors)
+        return outputs
+
+
+def memory_traffic(function: Callable[[], object]) -> int:
+    """Bytes that ``function``'s operators read and write, each operator on its own as without fusion."""
+    with _Traffic() as counted:
+        function()
+    return counted.bytes
 
 
 def peak_memory(function: Callable[[], object], device: torch.device) -> int:

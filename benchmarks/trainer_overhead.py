@@ -8,9 +8,7 @@ switched off. What is left is the trainer: its loss wrapper, its checks and its 
 
 import argparse
 import json
-import os
 import statistics
-import sys
 import tempfile
 import time
 from copy import deepcopy
@@ -18,24 +16,15 @@ from pathlib import Path
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from trainers import Case, initialized_trainer, make_batch
 from training_step import environment
 
 from nnunet_ext.trainers import ModalityPairingTrainer
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from cases import Case, make_batch
-
 
 def make(trainer_class, case: Case, folder: Path):
-    """An initialized trainer whose output goes below ``folder``."""
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        os.environ[name] = str(folder / name)
-    data = folder / "nnUNet_preprocessed" / "Dataset999_Case" / "nnUNetPlans_3d"
-    data.mkdir(parents=True, exist_ok=True)
-    (data / "case.b2nd").touch()
-    plans = case.plans | {"continue_training": False}
-    trainer = trainer_class(plans, case.configuration, 0, case.dataset_json, torch.device("cpu"))
-    trainer.initialize()
+    """An initialized trainer in its first epoch."""
+    trainer = initialized_trainer(trainer_class, case, folder)
     trainer.on_epoch_start()
     trainer.on_train_epoch_start()
     return trainer
