@@ -10,20 +10,18 @@ from monai.networks import nets as monai
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-<<<<<<< HEAD
 from nnunet_ext.architectures import (
     AttentionFusionUNet,
+    BiFPNet,
+    GroupNorm,
     ModalityPairingUNet,
+    NestedUNet,
     NetworkOutput,
     SegResNetVAE,
     fusion_system,
 )
-from nnunet_ext.losses import ModalityPairingLoss
-from nnunet_ext.losses.autoencoder import kl_to_standard_normal, reconstruction_error
-=======
-from nnunet_ext.architectures import BiFPNet, GroupNorm, ModalityPairingUNet, NestedUNet, NetworkOutput
 from nnunet_ext.losses import ModalityPairingLoss, SliceCrossEntropyLoss, SliceFocalLoss
->>>>>>> 67fe14a (Document slice classification and add its benchmark rows)
+from nnunet_ext.losses.autoencoder import kl_to_standard_normal, reconstruction_error
 
 CHANNELS, CLASSES = 4, 4
 
@@ -102,7 +100,6 @@ def unet_kwargs(size: Size, factor: int = 1) -> dict[str, Any]:
     }
 
 
-<<<<<<< HEAD
 class _MonaiVAE(monai.SegResNetVAE):
     """MONAI's network with the interface of this package's; it computes the autoencoder's losses by itself."""
 
@@ -169,7 +166,6 @@ def plain_unet_of_fusion_width(size: Size) -> nn.Module:
     return PlainConvUNet(**kwargs)
 
 
-=======
 def nested_unet(size: Size, slice_classifier: bool) -> NestedUNet:
     """Nested U-Net of up to five levels, slices along the last axis."""
     return NestedUNet(**_first_stages(size, 0, min(size.stages, 5), size.base), slice_classifier=slice_classifier)
@@ -207,7 +203,6 @@ def slice_loss(slice_logits: Tensor, target: Tensor) -> Tensor:
     )
 
 
->>>>>>> 67fe14a (Document slice classification and add its benchmark rows)
 PLAIN = Row("PlainConvUNet", lambda size: PlainConvUNet(**unet_kwargs(size)))
 
 # method -> rows; ratios are against the first row
@@ -221,7 +216,6 @@ METHODS: dict[str, list[Row]] = {
             lambda features, _: 0.5 * ModalityPairingLoss()(*features),
         ),
     ],
-<<<<<<< HEAD
     "autoencoder": [
         Row(
             "MONAI SegResNetVAE",
@@ -235,7 +229,7 @@ METHODS: dict[str, list[Row]] = {
         Row("FuseUNet", fusion_unet(fusion_system.FUSE_UNET)),
         Row("AttentionFusionUNet", fusion_unet(fusion_system.PROPOSED)),
         Row("PlainConvUNet of the decoder's widths", plain_unet_of_fusion_width),
-=======
+    ],
     "slice_classification_bifpn": [
         Row("BiFPNet without classifier", lambda size: bifpn(size, slice_classifier=False)),
         Row("BiFPNet", lambda size: bifpn(size, slice_classifier=True), slice_loss),
@@ -243,6 +237,5 @@ METHODS: dict[str, list[Row]] = {
     "slice_classification_nested_unet": [
         Row("NestedUNet without classifier", lambda size: nested_unet(size, slice_classifier=False)),
         Row("NestedUNet", lambda size: nested_unet(size, slice_classifier=True), slice_loss),
->>>>>>> 67fe14a (Document slice classification and add its benchmark rows)
     ],
 }
