@@ -20,11 +20,7 @@ from nnunet_ext.architectures import (
     SegResNetVAE,
     fusion_system,
 )
-from nnunet_ext.losses import (
-    ModalityPairingLoss,
-    SliceCrossEntropyLoss,
-    SliceFocalLoss,
-)
+from nnunet_ext.losses import ModalityPairingLoss, SliceCrossEntropyLoss, SliceFocalLoss
 from nnunet_ext.losses.autoencoder import kl_to_standard_normal, reconstruction_error
 
 CHANNELS, CLASSES = 4, 4

@@ -1,0 +1,76 @@
+"""Trainer that puts the scores of its slice classifier on validation patches into the training log."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import distributed as dist
+from torch import nn
+from torch._dynamo import OptimizedModule
+
+from nnunet_ext.losses.slice_classification import slice_labels
+from nnunet_ext.trainers.slice_scores import SliceScores, count_slices, slice_scores
+from nnunet_ext.trainers.slice_training import SliceTrainer
+
+SCORE_PREFIX = "slice_"
+
+
+class SliceClassifierTrainer(SliceTrainer):
+    """Adds the scores of the slice classifier on validation patches to the training log."""
+
+    slice_classifier = True
+
+    def initialize(self) -> None:
+        """Build everything as the base does, then listen to the classifier and open its log entries."""
+        super().initialize()
+        self._slice_logits: torch.Tensor | None = None
+        self._plain_network().classifier.register_forward_hook(self._remember_slice_logits)
+        for name in SliceScores._fields:
+            self.logger.local_logger.my_fantastic_logging.setdefault(SCORE_PREFIX + name, [])
+
+    @torch.compiler.disable
+    def _remember_slice_logits(self, module: nn.Module, inputs: Any, slice_logits: torch.Tensor) -> None:
+        self._slice_logits = slice_logits.detach()
+
+    def validation_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """nnU-Net's validation step; its result also has the counts of slices, ``(4, R)``."""
+        kwargs, labels = self._network_kwargs, self.label_manager
+        # before nnU-Net's step, which overwrites ignored voxels of the target
+        truth = slice_labels(
+            batch["target"].to(self.device, non_blocking=True),
+            len(labels.foreground_regions if labels.has_regions else labels.foreground_labels),
+            kwargs["slice_axis"],
+            labels.has_regions,
+            labels.ignore_label,
+        )
+        network = self._plain_network()
+        network.classify_in_eval = True
+        result = super().validation_step(batch)
+        network.classify_in_eval = False
+        assert self._slice_logits is not None
+        return {**result, "slice_counts": count_slices(self._slice_logits, truth)}
+
+    def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
+        """Log what nnU-Net logs, and accuracy, sensitivity and specificity of slices per region."""
+        super().on_validation_epoch_end([{k: v for k, v in out.items() if k != "slice_counts"} for out in val_outputs])
+        counts = np.sum([output["slice_counts"] for output in val_outputs], axis=0)
+        if self.is_ddp:
+            of_all_ranks: list[Any] = [None] * dist.get_world_size()
+            dist.all_gather_object(of_all_ranks, counts)
+            counts = np.sum(of_all_ranks, axis=0)
+        for name, values in slice_scores(counts)._asdict().items():
+            self.logger.log(SCORE_PREFIX + name, values, self.current_epoch)
+            self.print_to_log_file(f"slice {name}", [round(value, 4) for value in values])
+
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        """Load a checkpoint as the base does; scores that it has no history of get nan for the epochs before."""
+        super().load_checkpoint(filename_or_checkpoint)
+        log = self.logger.local_logger.my_fantastic_logging
+        regions = self.label_manager.num_segmentation_heads - (0 if self.label_manager.has_regions else 1)
+        for name in SliceScores._fields:
+            log.setdefault(SCORE_PREFIX + name, [[math.nan] * regions] * self.current_epoch)
+
+    def _plain_network(self) -> Any:
+        network = self.network.module if self.is_ddp else self.network
+        return network._orig_mod if isinstance(network, OptimizedModule) else network

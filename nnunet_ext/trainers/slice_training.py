@@ -1,0 +1,124 @@
+"""What the trainers of slice classification share, with and without classifier (Nguyen et al., BraTS 2020)."""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from nnunet_ext.augmentation.slice_classification import mirror_scale_and_shift
+from nnunet_ext.losses import CompositeLoss, FocalDiceLoss, SliceCrossEntropyLoss, SliceFocalLoss
+from nnunet_ext.planning.architecture import resolved_configuration
+from nnunet_ext.schedules import EpochScheduler, cosine, poly, with_warmup
+from nnunet_ext.settings import STRICT, TrainingSettings
+from nnunet_ext.trainers.base import MethodTrainer
+
+
+@dataclass(frozen=True, config=STRICT)
+class SliceTrainingSettings(TrainingSettings):
+    """Settings of the networks without classifier; the base of all others."""
+
+    num_epochs: int = Field(200, ge=1)  # Sec. 3.2
+    initial_lr: float = Field(1e-3, gt=0)  # Sec. 3.2
+    weight_decay: float = Field(0.0, ge=0)  # not stated: our choice, because it is Adam's default
+    warmup_epochs: int = Field(10, ge=0)  # Sec. 3.2
+    schedule: Literal["cosine", "poly"] = Field("cosine")  # Sec. 3.2: Eq. 4 for BiFPN, Eq. 5 for nested U-Net
+    poly_exponent: float = Field(0.9, gt=0)  # Eq. 5
+    focal_alpha: float = Field(0.25, ge=0, le=1)  # Eq. 2; not stated: the focal loss paper's, Sec. 5.1
+    focal_gamma: float = Field(2.0, ge=0)  # Eq. 2; not stated: the focal loss paper's, Sec. 5.1
+    # Tables 1 to 3 have dropout in BiFPN's encoder and between LSTM layers; rate not stated: our choice, because it is
+    # that of the winner two years before (Myronenko, Sec. 3.6)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    intensity_scale: float = Field(0.1, ge=0, lt=1)  # Sec. 3.1: scales in [0.9, 1.1]
+    intensity_shift: float = Field(0.1, ge=0)  # Sec. 3.1: offsets in [-0.1, 0.1]
+    intensity_probability: float = Field(0.8, ge=0, le=1)  # Sec. 3.1
+
+
+class SliceTrainer(MethodTrainer):
+    """What the four trainers share; subclasses choose the network and whether it classifies slices."""
+
+    paper = "Nguyen et al., BraTS 2020"
+    slice_classifier: ClassVar[bool] = False
+
+    @classmethod
+    def method_kwargs(
+        cls, settings: Any, plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Whether labels are regions, dropout, and what the classifier needs."""
+        dimension = len(resolved_configuration(plans, configuration)["patch_size"])
+        labels = PlansManager(plans).get_label_manager(dataset_json)
+        kwargs = {
+            "regions": labels.has_regions,
+            "slice_axis": None,
+            "slice_classifier": cls.slice_classifier,
+            "dropout_op_kwargs": {"p": settings.dropout},
+        }
+        if cls.slice_classifier:
+            # nnU-Net's arrays have the axes of the images in the order of transpose_forward; in 2d it has cut the image
+            # along the first of them, and what is left is one slice.
+            axis = list(plans["transpose_forward"]).index(settings.slice_axis)
+            kwargs["slice_axis"] = axis if dimension == 3 else None
+            kwargs["gate_slices"] = settings.gate_slices
+            kwargs["lstm_layers"] = settings.lstm_layers
+            kwargs["lstm_dropout"] = settings.dropout
+        return kwargs
+
+    def _build_loss(self) -> nn.Module:
+        """Focal and Dice loss of voxels; with the classifier also focal loss and cross entropy of slices (Eq. 3)."""
+        regions, ignore_label = self.label_manager.has_regions, self.label_manager.ignore_label
+        focal = {"alpha": self.settings.focal_alpha, "gamma": self.settings.focal_gamma}
+        segmentation = FocalDiceLoss(regions, ignore_label, **focal)
+        if not self.slice_classifier:
+            return segmentation
+        axis = self._network_kwargs["slice_axis"]
+        components = {
+            "slice_focal": (1.0, SliceFocalLoss(axis, regions, ignore_label, **focal)),
+            "slice_cross_entropy": (1.0, SliceCrossEntropyLoss(axis, regions, ignore_label)),
+        }
+        return CompositeLoss(segmentation, components)
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, EpochScheduler]:
+        """Adam; linear warm-up, then the schedule over the epochs that are left (Eq. 4 and 5 leave the warm-up out)."""
+        settings = self.settings
+        optimizer = torch.optim.Adam(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
+        left = max(self.num_epochs - settings.warmup_epochs, 1)
+
+        def learning_rate(epoch: int) -> float:
+            passed = max(epoch - settings.warmup_epochs, 0)
+            if settings.schedule == "cosine":
+                decayed = cosine(passed, self.initial_lr, left)
+            else:
+                decayed = poly(passed, self.initial_lr, left, settings.poly_exponent)
+            return with_warmup(epoch, self.initial_lr, settings.warmup_epochs, decayed)
+
+        return optimizer, EpochScheduler(optimizer, learning_rate)
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:  # noqa: N802
+        """No rotation, so that patches are cut at their final size; mirroring of all axes."""
+        rotation, _, _, mirror_axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        return rotation, False, self.configuration_manager.patch_size, mirror_axes
+
+    def get_training_transforms(
+        self,
+        patch_size: Any,
+        rotation_for_DA: Any,  # noqa: N803 - nnU-Net passes some by name
+        deep_supervision_scales: Any,
+        mirror_axes: Any,
+        do_dummy_2d_data_aug: bool,
+        use_mask_for_norm: Any = None,
+        **labels: Any,
+    ) -> ComposeTransforms:
+        """The paper's augmentation (Sec. 3.1), then what nnU-Net does to labels in validation as well."""
+        masked = [channel for channel, used in enumerate(use_mask_for_norm or []) if used]
+        settings = self.settings
+        augmentation = mirror_scale_and_shift(
+            settings.intensity_scale, settings.intensity_shift, settings.intensity_probability, mirror_axes, masked
+        )
+        return ComposeTransforms([*augmentation, self.get_validation_transforms(deep_supervision_scales, **labels)])
+
+    @property
+    def _network_kwargs(self) -> dict[str, Any]:
+        return self.configuration_manager.network_arch_init_kwargs
