@@ -4,12 +4,11 @@ from os.path import join
 from typing import Any, Literal
 
 import torch
-from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
-from torch._dynamo import OptimizedModule
 from torch.nn.modules.conv import _ConvNd
 
 from nnunet_ext.architectures import SegResNetVAE
@@ -19,7 +18,7 @@ from nnunet_ext.modalities import channel_names
 from nnunet_ext.planning.architecture import resolved_configuration
 from nnunet_ext.schedules import EpochScheduler, poly
 from nnunet_ext.settings import STRICT, TrainingSettings
-from nnunet_ext.trainers.base import MethodTrainer
+from nnunet_ext.trainers.paper_augmentation import PaperAugmentationTrainer
 from nnunet_ext.trainers.reconstruction_plot import most_labelled_slice, plot_reconstruction
 
 LEVELS = 4  # Fig. 1; the endpoint is 8 times smaller than the input, Sec. 3.1
@@ -45,7 +44,7 @@ class AutoencoderRegularizedSettings(TrainingSettings):
     intensity_scale: float = Field(default=0.1, ge=0, lt=1)  # Sec. 3.7
 
 
-class AutoencoderRegularizedTrainer(MethodTrainer):
+class AutoencoderRegularizedTrainer(PaperAugmentationTrainer):
     """Residual encoder-decoder whose encoder must also reconstruct the image through a variational autoencoder."""
 
     paper = "Myronenko, BraTS 2018 (1st place)"
@@ -106,26 +105,10 @@ class AutoencoderRegularizedTrainer(MethodTrainer):
             optimizer, lambda epoch: poly(epoch, self.initial_lr, self.num_epochs, exponent)
         )
 
-    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:  # noqa: N802
-        """No rotation, so that patches are cut at their final size; mirroring of all axes."""
-        rotation, _, _, mirror_axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        return rotation, False, self.configuration_manager.patch_size, mirror_axes
-
-    def get_training_transforms(
-        self,
-        patch_size: Any,
-        rotation_for_DA: Any,  # noqa: N803 - nnU-Net passes some by name
-        deep_supervision_scales: Any,
-        mirror_axes: Any,
-        do_dummy_2d_data_aug: bool,
-        use_mask_for_norm: Any = None,
-        **labels: Any,
-    ) -> ComposeTransforms:
-        """The paper's augmentation (Sec. 3.7), then what nnU-Net does to labels in validation as well."""
-        masked = [channel for channel, used in enumerate(use_mask_for_norm or []) if used]
+    def augmentation(self, mirror_axes: Any, masked_channels: list[int]) -> list[BasicTransform]:
+        """Intensity shift and scale of each channel, mirror flips (Sec. 3.7)."""
         settings = self.settings
-        augmentation = shift_scale_and_mirror(settings.intensity_shift, settings.intensity_scale, mirror_axes, masked)
-        return ComposeTransforms([*augmentation, self.get_validation_transforms(deep_supervision_scales, **labels)])
+        return shift_scale_and_mirror(settings.intensity_shift, settings.intensity_scale, mirror_axes, masked_channels)
 
     def on_train_end(self) -> None:
         """End the training as nnU-Net does, and write ``reconstruction.png`` beside ``progress.png``."""
@@ -142,9 +125,7 @@ class AutoencoderRegularizedTrainer(MethodTrainer):
             target: nnU-Net's target; the slice with most labelled voxels is shown.
             file: PNG to write.
         """
-        network = self.network.module if self.is_ddp else self.network
-        if isinstance(network, OptimizedModule):
-            network = network._orig_mod
+        network = self.unwrapped_network
         network.eval()
         with torch.no_grad():
             output = network.reconstruct(images[:1].to(self.device, non_blocking=True))

@@ -137,10 +137,13 @@ class MethodTrainer(nnUNetTrainer):
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Switch deep supervision of the network; stays off for methods without it."""
+        self.unwrapped_network.deep_supervision = enabled and self.deep_supervision
+
+    @property
+    def unwrapped_network(self) -> Any:
+        """The network itself, out of DDP's and torch.compile's wrappers."""
         network = self.network.module if self.is_ddp else self.network
-        if isinstance(network, OptimizedModule):
-            network = network._orig_mod
-        network.deep_supervision = enabled and self.deep_supervision
+        return network._orig_mod if isinstance(network, OptimizedModule) else network
 
     def train_step(self, batch: dict) -> dict:
         """Train on a batch as nnU-Net does; stop with a message when the loss is not finite.

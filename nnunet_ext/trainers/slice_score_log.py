@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import distributed as dist
 from torch import nn
-from torch._dynamo import OptimizedModule
 
 from nnunet_ext.losses.slice_classification import slice_labels
 from nnunet_ext.trainers.slice_scores import SliceScores, count_slices, slice_scores
@@ -25,7 +24,7 @@ class SliceClassifierTrainer(SliceTrainer):
         """Build everything as the base does, then listen to the classifier and open its log entries."""
         super().initialize()
         self._slice_logits: torch.Tensor | None = None
-        self._plain_network().classifier.register_forward_hook(self._remember_slice_logits)
+        self.unwrapped_network.classifier.register_forward_hook(self._remember_slice_logits)
         for name in SliceScores._fields:
             self.logger.local_logger.my_fantastic_logging.setdefault(SCORE_PREFIX + name, [])
 
@@ -44,7 +43,7 @@ class SliceClassifierTrainer(SliceTrainer):
             labels.has_regions,
             labels.ignore_label,
         )
-        network = self._plain_network()
+        network = self.unwrapped_network
         network.classify_in_eval = True
         result = super().validation_step(batch)
         network.classify_in_eval = False
@@ -70,7 +69,3 @@ class SliceClassifierTrainer(SliceTrainer):
         regions = self.label_manager.num_segmentation_heads - (0 if self.label_manager.has_regions else 1)
         for name in SliceScores._fields:
             log.setdefault(SCORE_PREFIX + name, [[math.nan] * regions] * self.current_epoch)
-
-    def _plain_network(self) -> Any:
-        network = self.network.module if self.is_ddp else self.network
-        return network._orig_mod if isinstance(network, OptimizedModule) else network

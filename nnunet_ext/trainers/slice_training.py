@@ -3,7 +3,7 @@
 from typing import Any, ClassVar, Literal
 
 import torch
-from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -14,7 +14,7 @@ from nnunet_ext.losses import CompositeLoss, FocalDiceLoss, SliceCrossEntropyLos
 from nnunet_ext.planning.architecture import resolved_configuration
 from nnunet_ext.schedules import EpochScheduler, cosine, poly, with_warmup
 from nnunet_ext.settings import STRICT, TrainingSettings
-from nnunet_ext.trainers.base import MethodTrainer
+from nnunet_ext.trainers.paper_augmentation import PaperAugmentationTrainer
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,7 +37,7 @@ class SliceTrainingSettings(TrainingSettings):
     intensity_probability: float = Field(0.8, ge=0, le=1)  # Sec. 3.1
 
 
-class SliceTrainer(MethodTrainer):
+class SliceTrainer(PaperAugmentationTrainer):
     """What the four trainers share; subclasses choose the network and whether it classifies slices."""
 
     paper = "Nguyen et al., BraTS 2020"
@@ -96,28 +96,16 @@ class SliceTrainer(MethodTrainer):
 
         return optimizer, EpochScheduler(optimizer, learning_rate)
 
-    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:  # noqa: N802
-        """No rotation, so that patches are cut at their final size; mirroring of all axes."""
-        rotation, _, _, mirror_axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        return rotation, False, self.configuration_manager.patch_size, mirror_axes
-
-    def get_training_transforms(
-        self,
-        patch_size: Any,
-        rotation_for_DA: Any,  # noqa: N803 - nnU-Net passes some by name
-        deep_supervision_scales: Any,
-        mirror_axes: Any,
-        do_dummy_2d_data_aug: bool,
-        use_mask_for_norm: Any = None,
-        **labels: Any,
-    ) -> ComposeTransforms:
-        """The paper's augmentation (Sec. 3.1), then what nnU-Net does to labels in validation as well."""
-        masked = [channel for channel, used in enumerate(use_mask_for_norm or []) if used]
+    def augmentation(self, mirror_axes: Any, masked_channels: list[int]) -> list[BasicTransform]:
+        """Mirror flips, intensity scale and shift of each channel (Sec. 3.1)."""
         settings = self.settings
-        augmentation = mirror_scale_and_shift(
-            settings.intensity_scale, settings.intensity_shift, settings.intensity_probability, mirror_axes, masked
+        return mirror_scale_and_shift(
+            settings.intensity_scale,
+            settings.intensity_shift,
+            settings.intensity_probability,
+            mirror_axes,
+            masked_channels,
         )
-        return ComposeTransforms([*augmentation, self.get_validation_transforms(deep_supervision_scales, **labels)])
 
     @property
     def _network_kwargs(self) -> dict[str, Any]:

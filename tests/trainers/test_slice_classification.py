@@ -203,7 +203,7 @@ def test_scores_of_validation_slices_are_logged_per_region(trainer_class, gate, 
         target[:, :, 5:9] = 0  # slices without any region
     validate(trainer, case, 0, batches)
     torch._dynamo.reset()
-    plain = trainer._plain_network().train()
+    plain = trainer.unwrapped_network.train()
     for module in plain.modules():
         if isinstance(module, (torch.nn.Dropout, torch.nn.LSTM)):
             module.eval()
