@@ -21,17 +21,17 @@ TRAIN = ("nnUNetv2_train", "999", "3d_fullres")
 OPTIONS = ("-tr", "ModalityPairingTrainer", "-p", PLANS, "-device", "cpu")
 
 
-def log_of(model):
-    return "".join(file.read_text() for file in sorted((model / "fold_0").glob("training_log_*.txt")))
+def log_of(model, fold=0):
+    return "".join(file.read_text() for file in sorted((model / f"fold_{fold}").glob("training_log_*.txt")))
 
 
-def stop_in_second_epoch(workspace, model):
-    """Kill a training after its first epoch, as a cluster does when the time is up."""
-    process = workspace.start(*TRAIN, 0, *OPTIONS, start_new_session=True)
-    deadline = time.time() + 120
-    while not (model.is_dir() and re.search(r"Epoch 1\b", log_of(model))):
+def train_until(pattern, fold, workspace, model):
+    """Kill a training when its log has a pattern, as a cluster does when the time is up."""
+    process = workspace.start(*TRAIN, fold, *OPTIONS, start_new_session=True)
+    deadline = time.time() + 300
+    while not (model.is_dir() and re.search(pattern, log_of(model, fold))):
         assert process.poll() is None, "training ended before it could be stopped"
-        assert time.time() < deadline, "training did not reach its second epoch"
+        assert time.time() < deadline, f"the log of fold {fold} did not reach {pattern}"
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)  # with the processes that load its data
     process.wait()
@@ -39,19 +39,21 @@ def stop_in_second_epoch(workspace, model):
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    """Two trained folds, the first of them interrupted and resumed."""
+    """Two trained folds, one killed in an epoch and one in validation, and both resumed."""
     workspace = Workspace(tmp_path_factory.mktemp("nnunet"))
     write_phantom_dataset(workspace.folder("raw") / DATASET, num_cases=5, shape=(24, 28, 24), seed=0, num_test_cases=1)
-    workspace.run("nnUNetv2_plan_and_preprocess", "-d", 999, "-c", "3d_fullres", "-np", 1)
+    workspace.run("nnUNetv2_plan_and_preprocess", "-d", 999, "-c", "3d_fullres", "-np", 1, "-npfp", 1)
     settings = [f"num_epochs={EPOCHS}", "num_iterations_per_epoch=15", "num_val_iterations_per_epoch=1"]
     settings += ["save_every=1", "warmup_epochs=1", "base_num_features=4"]
     workspace.run("nnunet_ext", "plan", "-d", 999, "-tr", "ModalityPairingTrainer", "-o", PLANS, *settings)
     model = workspace.model(DATASET, "ModalityPairingTrainer", PLANS)
-    stop_in_second_epoch(workspace, model)
+    train_until(r"Epoch 1\b", 0, workspace, model)
     assert (model / "fold_0" / "checkpoint_latest.pth").is_file()
     assert not (model / "fold_0" / "checkpoint_final.pth").exists()
     workspace.run(*TRAIN, 0, *OPTIONS, "--c", "--npz")
-    workspace.run(*TRAIN, 1, *OPTIONS)
+    train_until("predicting", 1, workspace, model)
+    assert not (model / "fold_1" / "validation" / "summary.json").exists()
+    workspace.run(*TRAIN, 1, *OPTIONS, "--c")
     return workspace
 
 
@@ -88,6 +90,11 @@ def test_resumed_training_continues_where_it_stopped(model):
     assert all(len(curve) == EPOCHS and np.isfinite(curve).all() for curve in curves.values())
     # warm-up of one epoch: 0.01, then 0.01 (1 - e / 3)^0.9
     assert checkpoint["logging"]["lrs"] == pytest.approx([0.01, 0.01 * (2 / 3) ** 0.9, 0.01 * (1 / 3) ** 0.9])
+
+
+def test_training_killed_in_validation_only_validates_again(model):
+    assert re.findall(r"\bEpoch (\d+)\b", log_of(model, 1)) == [str(epoch) for epoch in range(EPOCHS)]
+    assert (model / "fold_1" / "validation" / "summary.json").is_file()
 
 
 def test_component_losses_are_in_the_log_and_plotted(model):

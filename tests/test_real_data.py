@@ -38,7 +38,7 @@ def test_train_and_predict(dataset, patch, groups, tmp_path):
     workspace = Workspace(tmp_path / "nnunet")
     raw = copy_dataset(dataset, workspace)
     number = dataset[7:10]
-    workspace.run("nnUNetv2_plan_and_preprocess", "-d", number, "-c", "3d_fullres", "-np", 2)
+    workspace.run("nnUNetv2_plan_and_preprocess", "-d", number, "-c", "3d_fullres", "-np", 2, "-npfp", 2)
     settings = ["num_epochs=1", "num_iterations_per_epoch=4", "num_val_iterations_per_epoch=1", "base_num_features=4"]
     options = ("-tr", "ModalityPairingTrainer", "-p", PLANS, "-device", "cpu")
     plan = ("nnunet_ext", "plan", "-d", number, "-tr", "ModalityPairingTrainer", "-o", PLANS)
