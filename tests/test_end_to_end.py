@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import time
 
@@ -10,9 +11,6 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
-from workspace import Workspace
-
-from nnunet_ext.datasets.phantom import write_phantom_dataset
 
 pytestmark = pytest.mark.end_to_end
 
@@ -38,11 +36,9 @@ def train_until(pattern, fold, workspace, model):
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
+def workspace(workspace_with_phantom):
     """Two trained folds, one killed in an epoch and one in validation, and both resumed."""
-    workspace = Workspace(tmp_path_factory.mktemp("nnunet"))
-    write_phantom_dataset(workspace.folder("raw") / DATASET, num_cases=5, shape=(24, 28, 24), seed=0, num_test_cases=1)
-    workspace.run("nnUNetv2_plan_and_preprocess", "-d", 999, "-c", "3d_fullres", "-np", 1, "-npfp", 1)
+    workspace = workspace_with_phantom
     settings = [f"num_epochs={EPOCHS}", "num_iterations_per_epoch=15", "num_val_iterations_per_epoch=1"]
     settings += ["save_every=1", "warmup_epochs=1", "base_num_features=4"]
     workspace.run("nnunet_ext", "plan", "-d", 999, "-tr", "ModalityPairingTrainer", "-o", PLANS, *settings)
@@ -65,8 +61,11 @@ def model(workspace):
 @pytest.fixture(scope="module")
 def prediction(workspace):
     """Test case predicted with both folds, mirroring on, in a fresh process."""
-    arguments = ("-d", 999, "-c", "3d_fullres", "-f", 0, 1, *OPTIONS)
-    images = workspace.folder("raw") / DATASET / "imagesTs"
+    arguments = ("-d", 999, "-c", "3d_fullres", "-f", 0, 1, *OPTIONS, "-npp", 1, "-nps", 1)
+    images = workspace.folder("one_case")
+    images.mkdir()
+    for file in (workspace.folder("raw") / DATASET / "imagesTs").glob("phantom_ts000_*.nii.gz"):
+        shutil.copy(file, images)
 
     def predict(folder):
         workspace.run("nnUNetv2_predict", *arguments, "-i", images, "-o", folder, "--save_probabilities")
@@ -120,7 +119,7 @@ def test_validation_wrote_probabilities_and_scores(model):
 
 def test_prediction_has_the_geometry_of_the_image(workspace, prediction):
     result = segmentation(prediction(workspace.folder("first")))
-    image = SimpleITK.ReadImage(str(next((workspace.folder("raw") / DATASET / "imagesTs").glob("*_0000.nii.gz"))))
+    image = SimpleITK.ReadImage(str(next(workspace.folder("one_case").glob("*_0000.nii.gz"))))
     assert result.GetSize() == image.GetSize()
     assert result.GetSpacing() == pytest.approx(image.GetSpacing())
     assert result.GetOrigin() == pytest.approx(image.GetOrigin())

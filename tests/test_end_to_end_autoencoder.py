@@ -5,25 +5,20 @@ import re
 import numpy as np
 import pytest
 import SimpleITK
-from workspace import Workspace
 
-from nnunet_ext.datasets.phantom import write_phantom_dataset
+pytestmark = pytest.mark.end_to_end
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
-
-DATASET, TRAINER, PLANS = "Dataset998_Phantom", "AutoencoderRegularizedTrainer", "Tiny"
+DATASET, TRAINER, PLANS = "Dataset999_Phantom", "AutoencoderRegularizedTrainer", "Tiny"
 OPTIONS = ("-tr", TRAINER, "-p", PLANS, "-device", "cpu")
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
+def workspace(workspace_with_phantom):
     """A trained fold."""
-    workspace = Workspace(tmp_path_factory.mktemp("nnunet"))
-    write_phantom_dataset(workspace.folder("raw") / DATASET, num_cases=5, shape=(24, 28, 24), seed=0, num_test_cases=1)
-    workspace.run("nnUNetv2_plan_and_preprocess", "-d", 998, "-c", "3d_fullres", "-np", 1)
+    workspace = workspace_with_phantom
     settings = ["num_epochs=4", "num_iterations_per_epoch=15", "num_val_iterations_per_epoch=1", "initial_lr=0.003"]
-    workspace.run("nnunet_ext", "plan", "-d", 998, "-tr", TRAINER, "-o", PLANS, *settings, "base_num_features=4")
-    workspace.run("nnUNetv2_train", 998, "3d_fullres", 0, *OPTIONS)
+    workspace.run("nnunet_ext", "plan", "-d", 999, "-tr", TRAINER, "-o", PLANS, *settings, "base_num_features=4")
+    workspace.run("nnUNetv2_train", 999, "3d_fullres", 0, *OPTIONS)
     return workspace
 
 
@@ -42,11 +37,11 @@ def test_stripped_model_predicts_the_same_with_nnunets_command(workspace):
     workspace.run("nnunet_ext", "strip", model, "-o", slim)
     probabilities = []
     for name, arguments in (
-        ("full", ("nnUNetv2_predict", "-d", 998, "-c", "3d_fullres", *OPTIONS)),
+        ("full", ("nnUNetv2_predict", "-d", 999, "-c", "3d_fullres", *OPTIONS)),
         ("stripped", ("nnUNetv2_predict_from_modelfolder", "-m", slim, "-device", "cpu")),
     ):
         output = workspace.folder(name)
-        workspace.run(*arguments, "-f", 0, "-i", images, "-o", output, "--save_probabilities")
+        workspace.run(*arguments, "-f", 0, "-npp", 1, "-nps", 1, "-i", images, "-o", output, "--save_probabilities")
         probabilities.append(np.load(next(output.glob("*.npz")))["probabilities"])
         assert SimpleITK.ReadImage(str(next(output.glob("*.nii.gz")))).GetDimension() == 3
     assert np.array_equal(*probabilities)
