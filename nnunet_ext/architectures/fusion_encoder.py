@@ -140,7 +140,9 @@ class FusionEncoder(nn.Module):
             if index > 0:
                 inputs = [self.pools[index - 1](stream) for stream in inputs]
             streams, maps = level(inputs)
-            features.append(join(streams, self.decoder_reads[index]))
+            joined = join(streams, self.decoder_reads[index])
+            features.append(joined)
             all_maps.append(maps)
-            inputs = [join(streams, self.rule.master_reads), *streams[1:]]
+            same = self.rule.master_reads == self.decoder_reads[index]
+            inputs = [joined if same else join(streams, self.rule.master_reads), *streams[1:]]
         return features, all_maps

@@ -14,7 +14,7 @@ LONGER_SIDE = 2.8  # of a panel, inches
 NARROWEST = 1.6  # width of a panel, inches; its title needs as much
 TITLE = 0.3  # height of a panel's title, inches
 BAR = 0.12  # width of the colour bar, inches
-CONTOUR = "#00e5ff"
+CONTOUR = "magenta"  # in neither colour map
 COLOURS = "jet"  # by hue, as the image below the map varies in brightness
 
 
