@@ -4,11 +4,13 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import track
 
+from nnunet_ext.errors import UserError
 from nnunet_ext.input_error import InputError
 
 Result = TypeVar("Result")
@@ -33,6 +35,7 @@ def map_cases(
 
     Raises:
         InputError: At least one call raised one; the message lists the problems of all of them.
+        UserError: The operating system killed a process.
     """
     num_processes = num_processes or default_num_processes()
     results: dict[int, Result] = {}
@@ -44,6 +47,10 @@ def map_cases(
             results[index] = result()
         except InputError as error:
             problems[index] = error.problems
+        except BrokenProcessPool:
+            raise UserError(
+                "A worker process was killed, most likely for lack of memory. Use fewer processes (--num-processes)."
+            ) from None
     if problems:
         raise InputError([problem for index in sorted(problems) for problem in problems[index]])
     return [results[index] for index in range(len(cases))]

@@ -2,14 +2,14 @@
 
 Both definitions return different numbers for the same masks, and papers seldom say which one they print. See
 ``docs/evaluation.md``. Distances and tables come from MONAI. Only the neighbourhood codes are computed here, because
-MONAI's convolution takes 7 s for one 240x240x155 mask where shifted sums of bytes take 0.1 s.
+MONAI's convolution takes 7 s for one 240x240x155 mask where shifted sums of bytes take 0.1 s. MONAI is imported where
+it is used: that takes seconds in every process, also in those that only read files.
 """
 
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-from monai.metrics.utils import get_code_to_measure_table, get_mask_edges, get_surface_distance
 
 HD95Definition = Literal["pooled", "directed"]
 HD95_DEFINITIONS: tuple[str, ...] = get_args(HD95Definition)
@@ -47,6 +47,8 @@ def pooled_hd95(reference: np.ndarray, prediction: np.ndarray, spacing: Sequence
     are pooled before the percentile is taken, with linear interpolation: a few false positives far away vanish among
     the voxels of a large, well-placed surface. This is MedPy's definition, which nnU-Net v1 used for BraTS.
     """
+    from monai.metrics.utils import get_mask_edges, get_surface_distance
+
     edges_prediction, edges_reference = get_mask_edges(prediction, reference)
     distances = [
         get_surface_distance(edges_reference, edges_prediction, spacing=tuple(spacing)),
@@ -65,6 +67,8 @@ def directed_hd95(reference: np.ndarray, prediction: np.ndarray, spacing: Sequen
     the prediction's surface even where they are a small part of both. This is the definition of surface-distance, which
     BraTS 2023 uses.
     """
+    from monai.metrics.utils import get_code_to_measure_table, get_surface_distance
+
     table, kernel = get_code_to_measure_table(tuple(float(value) for value in spacing))
     areas_of_code, bits = table.numpy().astype(np.float64), kernel[0, 0].numpy().astype(np.uint8)
     codes = [_neighbourhood_codes(mask, bits) for mask in (reference, prediction)]

@@ -3,6 +3,7 @@
 import json
 import re
 
+import imageio.v3 as imageio
 import numpy as np
 import pandas as pd
 import pytest
@@ -131,6 +132,21 @@ def test_unusual_images_are_scored(tmp_path, reference, prediction):
     row = evaluate((*folders, tmp_path / "out")).metrics.iloc[0]
     assert row["empty"] == "neither"
     assert 0 < row["hd95"] < 20
+
+
+def test_colour_images_are_scored_and_shown(tmp_path):
+    content = {**PLAIN_DATASET, "file_ending": ".png", "channel_names": {"0": "R", "1": "G", "2": "B"}}
+    write_dataset_json(tmp_path, content)
+    mask = (tumour()[4] > 0).astype(np.uint8)
+    for folder, labels in (("ref", mask), ("pred", np.roll(mask, 1, axis=1))):
+        (tmp_path / folder).mkdir()
+        imageio.imwrite(tmp_path / folder / "a.png", labels)
+    (tmp_path / "images").mkdir()
+    imageio.imwrite(tmp_path / "images" / "a_0000.png", np.stack([mask * 200] * 3, axis=-1))
+    result = evaluate((tmp_path / "ref", tmp_path / "pred", tmp_path / "out"), images=tmp_path / "images")
+    assert result.metrics.iloc[0]["hd95"] == 1
+    assert result.metrics.iloc[0]["volume_unit"] == "mm2"
+    assert (tmp_path / "out" / "overlays.png").is_file()
 
 
 def bad_shape(folder):

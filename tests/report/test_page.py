@@ -14,7 +14,7 @@ from nnunet_ext.input_error import InputError
 from nnunet_ext.report.learning_curves import learning_curves
 from nnunet_ext.report.page import write_report
 from nnunet_ext.report.trained_model import find_model_folders, read_model, settings_unlike_paper
-from nnunet_ext.trainers import ModalityPairingTrainer
+from nnunet_ext.trainers import TRAINERS, ModalityPairingTrainer
 
 LOG = {"train_losses": [0.2, -0.1], "val_losses": [0.3, 0.0], "ema_fg_dice": [0.1, 0.2], "lrs": [0.01, 0.005]}
 COMPONENTS = {"loss_segmentation": [0.3, 0.1], "loss_modality_pairing": [-0.2, -0.4]}
@@ -84,6 +84,15 @@ def test_settings_of_the_paper_are_said_to_be_so(tmp_path):
     folder = make_model(tmp_path, {})
     assert settings_unlike_paper(read_model(folder)) == {}
     assert "All settings are the paper" in report(tmp_path)
+
+
+@pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.__name__)
+def test_only_what_a_user_sets_differs_from_the_paper(tmp_path, trainer):
+    model = read_model(make_model(tmp_path, {}))
+    for settings, expected in (({}, set()), ({"num_epochs": 7}, {"num_epochs"})):
+        plans = trainer.prepare_plans(CASE.plans | {"nnunet_ext": settings}, "3d", CASE.dataset_json)[0]
+        plans = json.loads(json.dumps(plans))
+        assert set(settings_unlike_paper(replace(model, trainer=trainer.__name__, plans=plans)) or {}) == expected
 
 
 def test_trainer_of_nnunet_has_no_paper(tmp_path):
