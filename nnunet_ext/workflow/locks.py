@@ -8,10 +8,11 @@ from pathlib import Path
 def try_lock(path: Path) -> int | None:
     """Take a lock without waiting.
 
-    A command that this process turns into (``os.exec*``) keeps the lock, and a killed one loses it.
+    It is a record lock: a command that this process turns into (``os.exec*``) keeps it, a killed one loses it, and
+    workers that it forked and that outlive it do not hold it, as they would a lock of ``flock``.
 
     Args:
-        path: Lock file; it is created, and stays when the lock is given back.
+        path: Lock file; it is created, and stays when the lock is given back. One process takes it once.
 
     Returns:
         Open file descriptor; closing it gives the lock back. None when another process has the lock.
@@ -19,10 +20,10 @@ def try_lock(path: Path) -> int | None:
     Raises:
         OSError: The file system has no locks, or the file cannot be written.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # which of the two depends on the system
         os.close(descriptor)
         return None
     except BaseException:
