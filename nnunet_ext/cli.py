@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from nnunet_ext import cli_scores
+from nnunet_ext import cli_scores, cli_workflow
 from nnunet_ext.errors import UserError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cli_scores.app)
+app.add_typer(cli_workflow.app)
 
 
 def main() -> None:

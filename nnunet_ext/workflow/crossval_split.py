@@ -1,0 +1,60 @@
+"""nnU-Net's cross-validation split, written before the first fold is trained."""
+
+import json
+import os
+from pathlib import Path
+
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+from nnunetv2.utilities.crossval_split import generate_crossval_split
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunet_ext.errors import UserError
+from nnunet_ext.planning.command import preprocessed_folder
+
+SEED, NUM_FOLDS = 12345, 5  # nnU-Net's own, in nnUNetTrainer.do_split
+
+
+class SplitError(UserError):
+    """The split cannot be made."""
+
+
+def write_split(dataset: str, plans: str) -> tuple[Path, bool]:
+    """Write the split that nnU-Net's trainers would write, unless there is one.
+
+    Args:
+        dataset: Dataset ID or name.
+        plans: Name of plans whose data is preprocessed.
+
+    Returns:
+        ``splits_final.json``, and whether it is new.
+
+    Raises:
+        UserError: Unknown dataset, no plans, no preprocessed data, or fewer cases than folds.
+    """
+    folder = preprocessed_folder(dataset)
+    file = folder / "splits_final.json"
+    if file.is_file():
+        return file, False
+    cases = _preprocessed_cases(folder, plans)
+    if len(cases) < NUM_FOLDS:
+        raise SplitError(f"{folder}: {len(cases)} cases are too few for {NUM_FOLDS} folds. Write {file} yourself.")
+    splits = generate_crossval_split(cases, seed=SEED, n_splits=NUM_FOLDS)
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text(
+        json.dumps([{part: list(map(str, split[part])) for part in split} for split in splits], indent=4)
+    )
+    os.replace(partial, file)
+    return file, True
+
+
+def _preprocessed_cases(folder: Path, plans: str) -> list[str]:
+    """Cases of the first configuration that has preprocessed data, sorted; they are the same in all."""
+    plans_file = folder / f"{plans}.json"
+    if not plans_file.is_file():
+        raise SplitError(f"{plans_file} does not exist. Run: nnUNetv2_plan_experiment")
+    manager = PlansManager(str(plans_file))
+    for name in manager.available_configurations:
+        data = folder / manager.get_configuration(name).data_identifier
+        if data.is_dir():
+            return sorted(infer_dataset_class(str(data)).get_identifiers(str(data)))
+    raise SplitError(f"{folder} has no preprocessed data for {plans}. Run: nnUNetv2_preprocess")

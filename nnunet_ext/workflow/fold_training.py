@@ -1,0 +1,67 @@
+"""One fold's training: started, continued or only validated, whatever an earlier run left."""
+
+from pathlib import Path
+from zipfile import is_zipfile
+
+from nnunet_ext.errors import UserError
+from nnunet_ext.workflow.locks import try_lock
+
+CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
+LOCK = "training.lock"
+
+
+class TrainingError(UserError):
+    """A fold cannot be trained now."""
+
+
+def prepare_fold(folder: Path) -> tuple[list[str], list[str]]:
+    """Make sure that this process alone trains a fold, and find out what is left to do.
+
+    Args:
+        folder: Fold's folder in nnUNet_results; created if need be. It is locked until this process ends, and the
+            command that this process turns into.
+
+    Returns:
+        Options of ``nnUNetv2_train``: none for a new training, ``--c`` to continue one, ``--val`` when it has ended;
+        and lines that say what was done.
+
+    Raises:
+        TrainingError: Another process trains this fold.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    notes = []
+    try:
+        if try_lock(folder / LOCK) is None:
+            raise TrainingError(
+                f"Another process trains in {folder}, perhaps a job that an interrupted workflow left behind. "
+                "Wait until it ends, or end it, and run the workflow again."
+            )
+    except OSError as error:
+        notes.append(f"No lock for {folder} ({error}): make sure that nothing else trains there.")
+    notes += set_broken_checkpoints_aside(folder)
+    return options_for(folder), notes
+
+
+def options_for(folder: Path) -> list[str]:
+    """Options of ``nnUNetv2_train`` that go on from the checkpoints in a fold's folder."""
+    if (folder / "checkpoint_final.pth").is_file():
+        # not --c: it would write the final checkpoint again, and a training stopped in that moment would have none
+        return ["--val"]
+    return ["--c"] if any((folder / name).is_file() for name in CHECKPOINTS) else []
+
+
+def set_broken_checkpoints_aside(folder: Path) -> list[str]:
+    """Rename checkpoints that were cut off while being written, so that nnU-Net takes the next older one.
+
+    Returns:
+        A line for each of them.
+    """
+    notes = []
+    for name in CHECKPOINTS:
+        checkpoint = folder / name
+        # torch writes a zip archive, whose directory comes last: a file that was cut off has none
+        if checkpoint.is_file() and not is_zipfile(checkpoint):
+            broken = checkpoint.with_name(f"{name}.broken")
+            checkpoint.replace(broken)
+            notes.append(f"{checkpoint} was cut off while being written; it is {broken.name} now.")
+    return notes
