@@ -115,7 +115,8 @@ def stage(tmp_path_factory):
             time.sleep(0.05)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
+        process.stdout.close()
     stage.before = stage.calls("")
     hold.unlink()
     stage.finish("--unlock")

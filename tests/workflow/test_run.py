@@ -79,7 +79,8 @@ def kill_all(process):
                 os.kill(int(entry), signal.SIGKILL)
         except ProcessLookupError:
             pass
-    process.communicate()
+    process.wait()
+    process.stdout.close()
 
 
 @pytest.fixture(scope="module")
