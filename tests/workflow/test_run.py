@@ -79,7 +79,8 @@ def kill_all(process):
                 os.kill(int(entry), signal.SIGKILL)
         except ProcessLookupError:
             pass
-    process.communicate()
+    process.wait()
+    process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +94,14 @@ def run(tmp_path_factory):
     run = Run(workspace)
     add_second_model(run.folder / "config.yaml")
     process = run.start()
-    deadline = time.time() + 400
-    while not in_the_middle(run):
-        assert process.poll() is None, process.communicate()[0][-6000:]
-        assert time.time() < deadline, "the workflow did not get to its middle"
-        time.sleep(0.02)
-    kill_all(process)
+    deadline = time.time() + 1200
+    try:
+        while not in_the_middle(run):
+            assert process.poll() is None, process.communicate()[0][-6000:]
+            assert time.time() < deadline, "the workflow did not get to its middle"
+            time.sleep(0.02)
+    finally:
+        kill_all(process)
     run.finished_before = run.finished()
     run.epochs_before = {job: run.epochs(*job) for job in ALL_FOLDS}
     run.checkpoints_before = {job: run.fold(*job).joinpath("checkpoint_final.pth") for job in run.finished_before}
