@@ -72,7 +72,7 @@ def test_nnunet_accepts_the_arguments(command, monkeypatch):
 
 def test_make_targets_exist():
     makefile = (CHECKOUT / "Makefile").read_text()
-    targets = set(re.findall(r"`?make ([a-z-]+)", README))
+    targets = set(re.findall(r"(?:^|`)make ([a-z-]+)", README, flags=re.MULTILINE))
     assert {"demo", "test", "lint"} <= targets
     assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in targets)
 
