@@ -4,10 +4,15 @@ PYTHON ?= python3
 DEMO_DATA ?=
 # where training and prediction of the demo run: cpu, cuda or mps
 DEMO_DEVICE ?= cpu
+# processes that run tests at once
+TEST_PROCESSES ?= 2
 
 # The name holds a checksum of what the installation depends on, so .venv is reused while that is unchanged, whatever
 # the files' dates are; an editable installation also depends on where the checkout is.
 INSTALLED := .venv/installed-$(shell (pwd; cat setup.cfg pyproject.toml) | cksum | cut -d ' ' -f 1)
+
+# one thread a process; tests that share a fixture of minutes are in one group, the others go to whoever is free
+PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow lint clean
@@ -34,10 +39,10 @@ demo: $(INSTALLED)
 	.venv/bin/python -m nnunet_ext.demo --device "$(DEMO_DEVICE)" $(if $(DEMO_DATA),--data "$(DEMO_DATA)")
 
 test: $(INSTALLED)
-	.venv/bin/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(INSTALLED)
-	.venv/bin/python -m pytest
+	$(PYTEST)
 
 lint: $(INSTALLED)
 	.venv/bin/ruff check .

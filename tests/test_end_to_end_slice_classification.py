@@ -10,7 +10,7 @@ from workspace import Workspace
 
 from nnunet_ext.datasets.phantom import ENHANCING, write_phantom_dataset
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("end_to_end_slices")]
 
 DATASET, PLANS, ARCHITECTURES = "Dataset998_Phantom", "Tiny", ("BiFPN", "NestedUNet")
 REGIONS = ("whole_tumor", "tumor_core", "enhancing_tumor")
@@ -22,7 +22,7 @@ def workspace(tmp_path_factory):
     """A fold of each architecture; the last of the three test cases has no enhancing tumour."""
     workspace = Workspace(tmp_path_factory.mktemp("nnunet"))
     write_phantom_dataset(workspace.folder("raw") / DATASET, num_cases=5, shape=(24, 28, 24), seed=1, num_test_cases=3)
-    workspace.run("nnUNetv2_plan_and_preprocess", "-d", 998, "-c", "3d_fullres", "-np", 1)
+    workspace.run("nnUNetv2_plan_and_preprocess", "-d", 998, "-c", "3d_fullres", "-np", 1, "-npfp", 1)
     settings = ["num_epochs=2", "num_iterations_per_epoch=25", "num_val_iterations_per_epoch=2", "warmup_epochs=0"]
     settings += ["base_num_features=4", "dropout=0.0"]
     for architecture in ARCHITECTURES:
