@@ -1,6 +1,6 @@
 """Peak memory (the allocator's count on a GPU, counted tensor bytes on the CPU) and memory traffic of a function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -31,8 +31,14 @@ def memory_traffic(function: Callable[[], object]) -> int:
     return counted.bytes
 
 
-def peak_memory(function: Callable[[], object], device: torch.device) -> int:
-    """Most bytes that ``function`` holds at any time beyond what is allocated before it."""
+def peak_memory(function: Callable[[], object], device: torch.device, held: Iterable[torch.Tensor] = ()) -> int:
+    """Most bytes that ``function`` holds at any time beyond what is allocated before it.
+
+    Args:
+        function: Called once.
+        device: Where its tensors are.
+        held: Tensors allocated before; on the CPU a view of another one counts as new.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
@@ -40,6 +46,6 @@ def peak_memory(function: Callable[[], object], device: torch.device) -> int:
         function()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
-    with TensorBytes() as counted:
+    with TensorBytes(held) as counted:
         function()
     return counted.peak

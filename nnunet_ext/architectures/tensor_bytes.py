@@ -66,9 +66,8 @@ def training_feature_map_size(network: nn.Module, input_channels: int, input_siz
     network.train()
     try:
         with FakeTensorMode() as stand_ins:
-            weights: dict[str, Tensor] = {
-                name: stand_ins.from_tensor(weight) for name, weight in network.state_dict(keep_vars=True).items()
-            }
+            named = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+            weights: dict[str, Tensor] = {name: stand_ins.from_tensor(weight) for name, weight in named.items()}
             with TensorBytes(weights.values()) as counted:
                 image = torch.empty(1, input_channels, *input_size)
                 output = functional_call(network, weights, (image,))

@@ -240,7 +240,7 @@ def largest_batch(memory: Callable[[int], int], target: float, least: int, most:
         least: Smallest batch.
         most: Largest batch.
     """
-    if most <= least or memory(least) > target:
+    if most <= least or memory(least + 1) > target:
         return least
     if memory(most) <= target:
         return most
