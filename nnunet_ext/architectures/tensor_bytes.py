@@ -2,11 +2,12 @@
 
 import weakref
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -62,17 +63,15 @@ def training_feature_map_size(network: nn.Module, input_channels: int, input_siz
         input_channels: Channels of the input.
         input_size: Spatial size of the input, in voxels.
     """
-    was_training = network.training
-    network.train()
-    try:
-        with FakeTensorMode() as stand_ins:
-            named = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-            weights: dict[str, Tensor] = {name: stand_ins.from_tensor(weight) for name, weight in named.items()}
-            with TensorBytes(weights.values()) as counted:
-                image = torch.empty(1, input_channels, *input_size)
-                output = functional_call(network, weights, (image,))
-                leaves = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]
-                torch.autograd.backward(leaves, [torch.empty_like(leaf) for leaf in leaves])
-    finally:
-        network.train(was_training)
-    return counted.peak // torch.finfo(torch.float32).bits * 8
+    stand_ins = FakeTensorMode()
+    with stand_ins:
+        # what deepcopy takes for copied already; the weights themselves are not copied
+        copied: dict[int, Any] = {id(b): torch.empty(b.shape, dtype=b.dtype) for b in network.buffers()}
+        for weight in network.parameters():
+            copied[id(weight)] = nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype), weight.requires_grad)
+    copy = deepcopy(network, copied).train()
+    with stand_ins, TensorBytes([*copy.parameters(), *copy.buffers()]) as counted:
+        output = copy(torch.empty(1, input_channels, *input_size))
+        leaves = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]
+        torch.autograd.backward(leaves, [torch.empty_like(leaf) for leaf in leaves])
+    return counted.peak // torch.float32.itemsize
