@@ -43,7 +43,7 @@ METHODS = (
     NestedUNetClassifierTrainer,
     AttentionFusionTrainer,
 )
-PATCHES = ((32, 32, 32), (48, 48, 48), (64, 64, 64), (96, 96), (160, 160), (256, 256))
+PATCHES = ((24, 24, 24), (32, 32, 32), (48, 48, 48), (64, 64), (96, 96), (160, 160))
 DATASET = "Dataset137_BraTS"  # shapes and spacing of BraTS, no images
 
 
@@ -195,7 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=int, default=8, help="features of the first stage in steps that really run")
     parser.add_argument("--batch", type=int, default=2, help="batch of the calibration")
-    parser.add_argument("--target", type=float, default=0.5, help="GB, of the plans whose step really runs")
+    parser.add_argument("--target", type=float, default=0.1, help="GB, of the plans whose step really runs")
     parser.add_argument("--gpu-memory", type=float, nargs="*", default=[], help="GB, of plans that are estimated only")
     parser.add_argument("--output", type=Path, help="JSON file for the results")
     arguments = parser.parse_args()
@@ -203,7 +203,7 @@ def main() -> None:
         write_description(Path(folder))
         dataset_json = json.loads((Path(folder) / "raw" / DATASET / "dataset.json").read_text())
         calibration = calibrate(dataset_json, arguments.base, arguments.batch)
-        chosen = fill(arguments.target, arguments.base, count=True)
+        chosen = fill(arguments.target, max(arguments.base // 2, 1), count=True)
         published = [row for target in arguments.gpu_memory for row in fill(target, 32, count=False)]
     show(calibration, "Estimated and counted memory of a training step")
     show(chosen, "Share of the memory target that a plan fills")
