@@ -3,7 +3,8 @@
 Without a GPU: "counted" are the bytes of all tensors alive in a step that really runs, on the CPU; "estimated" is what
 the planner finds without running it. Both in float32 and in mixed precision (the GPU's rules, with bfloat16).
 
-    python benchmarks/planning_memory.py --output benchmarks/results/planning_memory_cpu.json
+    python benchmarks/planning_memory.py calibration --output benchmarks/results/planning_calibration_cpu.json
+    python benchmarks/planning_memory.py plans --output benchmarks/results/planning_plans_cpu.json
 """
 
 import argparse
@@ -43,7 +44,7 @@ METHODS = (
     NestedUNetClassifierTrainer,
     AttentionFusionTrainer,
 )
-PATCHES = ((24, 24, 24), (32, 32, 32), (48, 48, 48), (64, 64), (96, 96), (160, 160))
+PATCHES = ((24, 24, 24), (32, 32, 32), (40, 40, 40), (48, 48), (96, 96), (128, 128))
 DATASET = "Dataset137_BraTS"  # shapes and spacing of BraTS, no images
 
 
@@ -193,41 +194,38 @@ def show(rows: Sequence[dict[str, Any]], title: str) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", type=int, default=8, help="features of the first stage in steps that really run")
+    parser.add_argument("part", choices=["calibration", "plans", "published"], help="published: estimated only")
+    parser.add_argument("--base", type=int, default=8, help="features of the first stage; 32 for published")
     parser.add_argument("--batch", type=int, default=2, help="batch of the calibration")
-    parser.add_argument("--target", type=float, default=0.1, help="GB, of the plans whose step really runs")
-    parser.add_argument("--gpu-memory", type=float, nargs="*", default=[], help="GB, of plans that are estimated only")
+    parser.add_argument("--target", type=float, default=0.1, help="GB that are planned for")
     parser.add_argument("--output", type=Path, help="JSON file for the results")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         write_description(Path(folder))
         dataset_json = json.loads((Path(folder) / "raw" / DATASET / "dataset.json").read_text())
-        calibration = calibrate(dataset_json, arguments.base, arguments.batch)
-        chosen = fill(arguments.target, max(arguments.base // 2, 1), count=True)
-        published = [row for target in arguments.gpu_memory for row in fill(target, 32, count=False)]
-    show(calibration, "Estimated and counted memory of a training step")
-    show(chosen, "Share of the memory target that a plan fills")
-    if published:
-        show(published, "The same at published widths, estimated only")
-    groups = {
-        f"{dimension}d, {precision}": same_order(
-            [row for row in calibration if len(row["patch"]) == dimension and row["precision"] == precision]
-        )
-        for dimension in (2, 3)
-        for precision in ("float32", "mixed")
+        if arguments.part == "calibration":
+            rows = calibrate(dataset_json, arguments.base, arguments.batch)
+        elif arguments.part == "plans":
+            rows = fill(arguments.target, arguments.base, count=True)
+        else:
+            rows = fill(arguments.target, 32, count=False)
+    show(rows, arguments.part)
+    report: dict[str, Any] = {
+        "counted": "tensor bytes on the CPU; nothing here was measured on a GPU",
+        "settings": {k: v for k, v in vars(arguments).items() if k != "output"},
+        "environment": environment(torch.device("cpu")),
+        "rows": rows,
     }
-    print("Estimates order networks and sizes as counted:", groups)
-    if arguments.output:
-        settings = {k: v for k, v in vars(arguments).items() if k != "output"}
-        report = {
-            "counted": "tensor bytes on the CPU; nothing here was measured on a GPU",
-            "settings": settings,
-            "environment": environment(torch.device("cpu")),
-            "same_order": groups,
-            "calibration": calibration,
-            "chosen_plans": chosen,
-            "published_widths": published,
+    if arguments.part == "calibration":
+        report["same_order"] = {
+            f"{dimension}d, {precision}": same_order(
+                [row for row in rows if len(row["patch"]) == dimension and row["precision"] == precision]
+            )
+            for dimension in (2, 3)
+            for precision in ("float32", "mixed")
         }
+        print("Estimates order networks and sizes as counted:", report["same_order"])
+    if arguments.output:
         arguments.output.parent.mkdir(exist_ok=True)
         arguments.output.write_text(json.dumps(report, indent=2) + "\n")
 
