@@ -1,40 +1,12 @@
 """Peak memory (the allocator's count on a GPU, counted tensor bytes on the CPU) and memory traffic of a function."""
 
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-
-class _TensorBytes(TorchDispatchMode):
-    """Bytes of all storages that operators return, while they are alive; scratch inside kernels is not seen."""
-
-    def __init__(self):
-        super().__init__()
-        self.current = self.peak = 0
-        self._alive: set[int] = set()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        outputs = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(outputs):
-            if isinstance(tensor, torch.Tensor):
-                self._count(tensor.untyped_storage())
-        return outputs
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key in self._alive:
-            return
-        self._alive.add(key)
-        self.current += size
-        self.peak = max(self.peak, self.current)
-        weakref.finalize(storage, self._free, key, size)
-
-    def _free(self, key: int, size: int) -> None:
-        self._alive.discard(key)
-        self.current -= size
+from nnunet_ext.architectures.tensor_bytes import TensorBytes
 
 
 class _Traffic(TorchDispatchMode):
@@ -59,8 +31,14 @@ def memory_traffic(function: Callable[[], object]) -> int:
     return counted.bytes
 
 
-def peak_memory(function: Callable[[], object], device: torch.device) -> int:
-    """Most bytes that ``function`` holds at any time beyond what is allocated before it."""
+def peak_memory(function: Callable[[], object], device: torch.device, held: Iterable[torch.Tensor] = ()) -> int:
+    """Most bytes that ``function`` holds at any time beyond what is allocated before it.
+
+    Args:
+        function: Called once.
+        device: Where its tensors are.
+        held: Tensors allocated before; on the CPU a view of another one counts as new.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
@@ -68,6 +46,6 @@ def peak_memory(function: Callable[[], object], device: torch.device) -> int:
         function()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
-    with _TensorBytes() as counted:
+    with TensorBytes(held) as counted:
         function()
     return counted.peak

@@ -69,6 +69,14 @@ PAPER_VALUES = [
     (AttentionFusionTrainer, "attention_dilation", 4, "Li et al., d, Sec. 2, Implementation Details"),
 ]
 
+PUBLISHED_SIZES = [
+    (ModalityPairingTrainer, (128, 128, 128), 2, "Wang et al., Sec. 3.2"),
+    (AutoencoderRegularizedTrainer, (128, 192, 160), 1, "Myronenko, Sec. 3.5 and 3.7: 160x192x128, x first"),
+    (BiFPNTrainer, (96, 128, 128), 4, "Nguyen et al., Sec. 3.2: 128x128x96, x first"),
+    (NestedUNetTrainer, (128, 128, 128), 2, "Nguyen et al., Sec. 3.2"),
+    (AttentionFusionTrainer, (256, 256), 4, "Li et al., Sec. 2, Implementation Details"),
+]
+
 # settings that have no number in a paper: nnU-Net's values, or resolved from the dataset
 NOT_IN_PAPERS = {
     "num_iterations_per_epoch": 250,
@@ -85,6 +93,11 @@ NOT_IN_PAPERS = {
 @pytest.mark.parametrize(("trainer", "setting", "value", "source"), PAPER_VALUES)
 def test_default_is_the_papers(trainer, setting, value, source):
     assert getattr(trainer.settings_class(), setting) == value, source
+
+
+@pytest.mark.parametrize(("trainer", "patch_size", "batch_size", "source"), PUBLISHED_SIZES)
+def test_published_size_is_the_papers(trainer, patch_size, batch_size, source):
+    assert trainer.published_size == (patch_size, batch_size), source
 
 
 @pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.__name__)

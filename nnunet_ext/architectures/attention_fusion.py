@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nnunet_ext.architectures.fusion_decoder import CoarseHead, FusionDecoder
 from nnunet_ext.architectures.fusion_encoder import Attention, FusionEncoder
 from nnunet_ext.architectures.stream_fusion import FUSION_RULES, stream_widths
+from nnunet_ext.architectures.tensor_bytes import training_feature_map_size
 
 Decoder = Literal["interpolation", "transposed", "none"]
 
@@ -112,6 +113,7 @@ class AttentionFusionUNet(nn.Module):
 
         shared = range(n_modalities, input_channels)
         self.streams = [list(stream) for stream in streams]
+        self.input_channels = input_channels
         self.deep_supervision = False
         stream_features = stream_widths(features_per_stage, len(streams) if stream_width == "share" else 1)
         block_kwargs = {
@@ -148,6 +150,14 @@ class AttentionFusionUNet(nn.Module):
         Each level holds one map for each of ``encoder.mapped_streams``; none for networks without attention.
         """
         return self.encoder(x)[1]
+
+    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
+        """Values that a training step of one sample holds at its peak; nnU-Net's planners ask networks for it.
+
+        Args:
+            input_size: Spatial size of the input, in voxels.
+        """
+        return training_feature_map_size(self, self.input_channels, input_size)
 
     @staticmethod
     def initialize(module: nn.Module) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nnunet_ext.architectures.bifpn_layer import BiFPNLayer
 from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.slice_classifier import SliceClassifier, gate_logits
+from nnunet_ext.architectures.tensor_bytes import training_feature_map_size
 
 LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}  # dimensions of a batch -> interpolation
 
@@ -176,6 +177,7 @@ class BiFPNet(nn.Module):
         super().__init__()
         if deep_supervision:
             raise ValueError("BiFPNet has one segmentation output: set deep_supervision to False.")
+        self.input_channels = input_channels
         self.deep_supervision = False
         self.regions = regions
         self.slice_axis = slice_axis
@@ -250,6 +252,14 @@ class BiFPNet(nn.Module):
         sizes = [level.shape[2:] for level in maps]
         branches = zip(self.decoder, self.pyramid(maps), strict=True)
         return torch.cat([branch(level, sizes) for branch, level in branches], 1)
+
+    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
+        """Values that a training step of one sample holds at its peak; nnU-Net's planners ask networks for it.
+
+        Args:
+            input_size: Spatial size of the input, in voxels.
+        """
+        return training_feature_map_size(self, self.input_channels, input_size)
 
     @staticmethod
     def initialize(module: nn.Module) -> None:

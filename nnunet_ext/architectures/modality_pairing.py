@@ -17,6 +17,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from nnunet_ext.architectures.branches import BranchInputConv, BranchwiseConv
 from nnunet_ext.architectures.network_output import NetworkOutput
+from nnunet_ext.architectures.tensor_bytes import training_feature_map_size
 
 
 class ModalityPairingUNet(nn.Module):
@@ -77,6 +78,7 @@ class ModalityPairingUNet(nn.Module):
     ):
         super().__init__()
         check_groups(modality_groups, input_channels)
+        self.input_channels = input_channels
         self.deep_supervision = deep_supervision
         self.num_branches = branches = len(modality_groups)
         shared = [c for c in range(input_channels) if not any(c in group for group in modality_groups)]
@@ -181,6 +183,14 @@ class ModalityPairingUNet(nn.Module):
                 logits.append(self.classifiers[index](x))
         output = logits[::-1] if self.deep_supervision else logits[0]
         return NetworkOutput(output, x.chunk(self.num_branches, dim=1)) if self.training else output
+
+    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
+        """Values that a training step of one sample holds at its peak; nnU-Net's planners ask networks for it.
+
+        Args:
+            input_size: Spatial size of the input, in voxels.
+        """
+        return training_feature_map_size(self, self.input_channels, input_size)
 
     @staticmethod
     def initialize(module: nn.Module) -> None:

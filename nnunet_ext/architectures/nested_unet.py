@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.slice_classifier import SliceClassifier, gate_logits
+from nnunet_ext.architectures.tensor_bytes import training_feature_map_size
 
 LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}  # dimensions of a batch -> interpolation
 
@@ -87,6 +88,7 @@ class NestedUNet(nn.Module):
             raise ValueError("NestedUNet has no deep supervision of lower resolutions: set deep_supervision to False.")
         if n_stages < 2:
             raise ValueError(f"NestedUNet needs at least two stages, got {n_stages}.")
+        self.input_channels = input_channels
         self.deep_supervision = False
         self.n_stages = n_stages
         self.regions = regions
@@ -163,6 +165,14 @@ class NestedUNet(nn.Module):
                 raised = F.interpolate(levels[above + 1][-1], skips[0].shape[2:], mode=LINEAR[x.ndim])
                 skips.append(self.nodes[_name(above, column)](torch.cat([*skips, raised], 1)))
         return levels[0][1:]
+
+    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
+        """Values that a training step of one sample holds at its peak; nnU-Net's planners ask networks for it.
+
+        Args:
+            input_size: Spatial size of the input, in voxels.
+        """
+        return training_feature_map_size(self, self.input_channels, input_size)
 
     @staticmethod
     def initialize(module: nn.Module) -> None:

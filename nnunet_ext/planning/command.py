@@ -41,11 +41,7 @@ def write_method_plans(
     """
     trainer_class = trainer_by_name(trainer)
     folder = preprocessed_folder(dataset)
-    if not output or output == plans or not output.replace("_", "").replace("-", "").isalnum() or "__" in output:
-        raise PlansError(
-            f"'{output}' cannot be the name of the new plans: use letters, digits, '-' and single '_', "
-            f"and not '{plans}', the plans to start from."
-        )
+    check_name(output, plans)
     source = folder / f"{plans}.json"
     if not source.is_file():
         raise PlansError(f"{source} does not exist. Run: nnUNetv2_plan_and_preprocess -d {dataset}")
@@ -55,6 +51,20 @@ def write_method_plans(
         json.loads(source.read_text()), output, trainer_class, dataset_json, values, configurations
     )
     return write_plans(new, folder, overwrite)
+
+
+def check_name(name: str, taken: str) -> None:
+    """Raise PlansError unless this can be the name of new plans.
+
+    Args:
+        name: Name of the new plans; part of the names of nnU-Net's results folders.
+        taken: Plans that must not be replaced.
+    """
+    if not name or name == taken or not name.replace("_", "").replace("-", "").isalnum() or "__" in name:
+        raise PlansError(
+            f"'{name}' cannot be the name of the new plans: use letters, digits, '-' and single '_', "
+            f"and not '{taken}', nnU-Net's own or those to start from."
+        )
 
 
 def trainer_by_name(name: str) -> type[MethodTrainer]:

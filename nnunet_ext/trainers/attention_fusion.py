@@ -15,7 +15,7 @@ from nnunet_ext.modalities import ModalityError, channel_names, resolve_master
 from nnunet_ext.planning.architecture import PlansError, network_path, resolved_configuration
 from nnunet_ext.schedules import EpochScheduler, halving
 from nnunet_ext.settings import STRICT, TrainingSettings
-from nnunet_ext.trainers.base import MethodTrainer
+from nnunet_ext.trainers.base import MethodTrainer, PublishedSize
 
 KNOWN_MASTER = "T1ce"  # Sec. 2: T1C contributes most
 
@@ -47,6 +47,7 @@ class AttentionFusionTrainer(MethodTrainer):
     adds = "one stream a modality, fused at every level under the master modality's attention map"
     network_class = AttentionFusionUNet
     settings_class = AttentionFusionSettings
+    published_size = PublishedSize((256, 256), 4)  # Sec. 2, Implementation Details
     system: ClassVar[fusion_system.FusionSystem] = fusion_system.PROPOSED
 
     @classmethod

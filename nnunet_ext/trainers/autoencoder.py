@@ -18,6 +18,7 @@ from nnunet_ext.modalities import channel_names
 from nnunet_ext.planning.architecture import resolved_configuration
 from nnunet_ext.schedules import EpochScheduler, poly
 from nnunet_ext.settings import STRICT, TrainingSettings
+from nnunet_ext.trainers.base import PublishedSize
 from nnunet_ext.trainers.paper_augmentation import PaperAugmentationTrainer
 from nnunet_ext.trainers.reconstruction_plot import most_labelled_slice, plot_reconstruction
 
@@ -51,6 +52,7 @@ class AutoencoderRegularizedTrainer(PaperAugmentationTrainer):
     adds = "autoencoder branch that reconstructs the image in training and regularizes the encoder"
     network_class = SegResNetVAE
     settings_class = AutoencoderRegularizedSettings
+    published_size = PublishedSize((128, 192, 160), 1)  # Sec. 3.5 and 3.7: 160x192x128, from left to right first
 
     @classmethod
     def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:

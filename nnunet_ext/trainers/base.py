@@ -4,7 +4,7 @@ import math
 import os
 from copy import deepcopy
 from os.path import join
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -23,6 +23,18 @@ COMPONENT_PREFIX = "loss_"
 
 class NonFiniteLossError(RuntimeError):
     """The training loss is nan or infinite."""
+
+
+class PublishedSize(NamedTuple):
+    """Patch and batch that a paper trains with.
+
+    Attributes:
+        patch_size: Voxels along each axis, in the order of nnU-Net's images: (Z, Y, X), or (Y, X).
+        batch_size: Samples a step.
+    """
+
+    patch_size: tuple[int, ...]
+    batch_size: int
 
 
 class MethodTrainer(nnUNetTrainer):
@@ -49,6 +61,7 @@ class MethodTrainer(nnUNetTrainer):
     network_class: ClassVar[type[nn.Module]]
     settings_class: ClassVar[type[TrainingSettings]] = TrainingSettings
     deep_supervision: ClassVar[bool] = False
+    published_size: ClassVar[PublishedSize | None] = None
 
     # nnU-Net reads the names of these parameters and accepts no others
     def __init__(

@@ -12,7 +12,7 @@ from nnunet_ext.losses import CompositeLoss, ModalityPairingLoss
 from nnunet_ext.modalities import channel_names, resolve_groups
 from nnunet_ext.schedules import EpochScheduler, poly, with_warmup
 from nnunet_ext.settings import STRICT, TrainingSettings
-from nnunet_ext.trainers.base import MethodTrainer
+from nnunet_ext.trainers.base import MethodTrainer, PublishedSize
 
 KNOWN_GROUPS = [["FLAIR", "T2"], ["T1ce", "T1"]]  # Sec. 2: branch A and branch B
 
@@ -39,6 +39,7 @@ class ModalityPairingTrainer(MethodTrainer):
     network_class = ModalityPairingUNet
     settings_class = ModalityPairingSettings
     deep_supervision = True
+    published_size = PublishedSize((128, 128, 128), 2)  # Sec. 3.2
 
     @classmethod
     def resolve_settings(

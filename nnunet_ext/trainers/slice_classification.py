@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from nnunet_ext.architectures import BiFPNet, NestedUNet
 from nnunet_ext.planning.architecture import PlansError
 from nnunet_ext.settings import STRICT, TrainingSettings
+from nnunet_ext.trainers.base import PublishedSize
 from nnunet_ext.trainers.slice_score_log import SliceClassifierTrainer
 from nnunet_ext.trainers.slice_training import SliceTrainer, SliceTrainingSettings
 
@@ -44,6 +45,7 @@ class BiFPNTrainer(SliceTrainer):
 
     adds = "BiFPN between a residual encoder and a panoptic decoder; focal and Dice loss"
     network_class = BiFPNet
+    published_size = PublishedSize((96, 128, 128), 4)  # Sec. 3.2: 128x128x96, 96 axial slices
     settings_class: ClassVar[type[TrainingSettings]] = SliceTrainingSettings
 
     @classmethod
@@ -78,6 +80,7 @@ class NestedUNetTrainer(SliceTrainer):
 
     adds = "UNet++ with four averaged heads; focal and Dice loss"
     network_class = NestedUNet
+    published_size = PublishedSize((128, 128, 128), 2)  # Sec. 3.2
     settings_class: ClassVar[type[TrainingSettings]] = NestedUNetSettings
 
     @classmethod

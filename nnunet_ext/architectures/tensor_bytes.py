@@ -1,0 +1,77 @@
+"""Counted memory: bytes of the tensors alive while a function runs, for real tensors or for stand-ins without data."""
+
+import weakref
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class TensorBytes(TorchDispatchMode):
+    """Context that counts the bytes of all storages that operators return, while these are alive.
+
+    What kernels hold while they work is not seen, nor what an allocator loses to fragmentation.
+
+    Args:
+        held: Tensors that exist before and are not counted when an operator returns them or a view of them.
+
+    Attributes:
+        current: Bytes alive now.
+        peak: Most bytes that were alive at once.
+    """
+
+    def __init__(self, held: Iterable[Tensor] = ()):
+        super().__init__()
+        self.current = self.peak = 0
+        self._alive = {tensor.untyped_storage()._cdata for tensor in held}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        outputs = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(outputs):
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        return outputs
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._alive:
+            return
+        self._alive.add(key)
+        self.current += size
+        self.peak = max(self.peak, self.current)
+        weakref.finalize(storage, self._free, key, size)
+
+    def _free(self, key: int, size: int) -> None:
+        self._alive.discard(key)
+        self.current -= size
+
+
+def training_feature_map_size(network: nn.Module, input_channels: int, input_size: Sequence[int]) -> int:
+    """Values that a training step of one sample holds at its peak, the network's weights apart.
+
+    Forward and backward pass run on tensors that have a shape and no data. The peak counts every layer's output that
+    the backward pass needs, the gradients alive beside them, and the input; training-only parts are included. It
+    is what nnU-Net's networks estimate from the outputs of their convolutions, and grows with memory in the same way.
+
+    Args:
+        network: Network in any mode; not changed.
+        input_channels: Channels of the input.
+        input_size: Spatial size of the input, in voxels.
+    """
+    stand_ins = FakeTensorMode()
+    with stand_ins:
+        # what deepcopy takes for copied already; the weights themselves are not copied
+        copied: dict[int, Any] = {id(b): torch.empty(b.shape, dtype=b.dtype) for b in network.buffers()}
+        for weight in network.parameters():
+            copied[id(weight)] = nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype), weight.requires_grad)
+    copy = deepcopy(network, copied).train()
+    with stand_ins, TensorBytes([*copy.parameters(), *copy.buffers()]) as counted:
+        output = copy(torch.empty(1, input_channels, *input_size))
+        leaves = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]
+        torch.autograd.backward(leaves, [torch.empty_like(leaf) for leaf in leaves])
+    return counted.peak // torch.float32.itemsize

@@ -1,0 +1,101 @@
+"""``nnunet_ext plan --gpu-memory`` and ``--paper``: plans for a trainer's own network."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_ext.planning.architecture import PlansError
+from nnunet_ext.planning.command import check_name, preprocessed_folder, trainer_by_name
+from nnunet_ext.planning.data_reuse import DataSource, share_data
+from nnunet_ext.planning.memory_table import PlannedStep, planned_steps
+from nnunet_ext.planning.planner import GIGABYTE, MethodPlanner
+from nnunet_ext.planning.plans_file import CHANGES, parse_assignments, plans_with_settings, write_plans
+
+DEFAULT_PLANS = "nnUNetPlans"
+DEFAULT_GPU_MEMORY = 8.0  # GB; nnU-Net's own default
+
+
+@dataclass(frozen=True)
+class PlannedMemory:
+    """What was planned.
+
+    Attributes:
+        file: The plans file.
+        rows: What a training step of each configuration takes, the plain U-Net's beside it.
+        data: Where each configuration's preprocessed data comes from.
+        gpu_memory: Memory target, in GB.
+        warnings: Configurations of the trainer that the target does not hold, a sentence each.
+    """
+
+    file: Path
+    rows: list[PlannedStep]
+    data: list[DataSource]
+    gpu_memory: float
+    warnings: list[str]
+
+
+def write_memory_plans(
+    dataset: str,
+    trainer: str,
+    output: str | None,
+    assignments: Sequence[str],
+    gpu_memory: float | None = None,
+    paper: bool = False,
+    configurations: Sequence[str] = (),
+    overwrite: bool = False,
+) -> PlannedMemory:
+    """Plan a dataset for a trainer's network and write ``<nnUNet_preprocessed>/<dataset>/<output>.json``.
+
+    Args:
+        dataset: Dataset ID or name.
+        trainer: Name of a trainer of this package.
+        output: Name of the new plans; None for ``nnUNetExt<Method>Plans``, with ``Paper`` before ``Plans`` for the
+            published size.
+        assignments: ``key=value`` entries: settings, and sizes that are taken as given instead of planned.
+        gpu_memory: Memory to fill, in GB of 10^9 bytes; None for nnU-Net's 8.
+        paper: Whether the configuration that the paper trains gets its patch and batch.
+        configurations: Configurations that given sizes apply to; empty means all that fit.
+        overwrite: Whether plans of that name are replaced.
+
+    Raises:
+        UserError: Unknown dataset, trainer or key, a bad value, no fingerprint, a name that is taken, or a target
+            that holds no patch.
+    """
+    trainer_class = trainer_by_name(trainer)
+    folder = preprocessed_folder(dataset)
+    method = trainer.replace("Trainer", "")
+    output = output or f"nnUNetExt{method}{'Paper' if paper else ''}Plans"
+    check_name(output, DEFAULT_PLANS)
+    if (folder / f"{output}.json").exists() and not overwrite:
+        raise PlansError(f"{folder / output}.json exists. Choose another name with -o, or add --overwrite.")
+    if not (folder / "dataset_fingerprint.json").is_file():
+        raise PlansError(f"{folder} has no fingerprint. Run: nnUNetv2_plan_and_preprocess -d {dataset}")
+    raw = os.environ.get("nnUNet_raw")
+    if not raw or not Path(raw, folder.name, "dataset.json").is_file():
+        raise PlansError(f"Planning reads {folder.name} in nnUNet_raw, which is not there. Run: nnunet_ext doctor")
+    values = parse_assignments(assignments)
+    target = DEFAULT_GPU_MEMORY if gpu_memory is None else gpu_memory
+    settings = {key: value for key, value in values.items() if key not in CHANGES}
+    base = values.pop("base_num_features", 32)
+    if not isinstance(base, int) or base < 1:
+        raise PlansError(f"base_num_features = {base!r}: input should be a whole number from 1.")
+    planner = MethodPlanner(folder.name, trainer_class, output, settings, target, base)
+    plans = planner.plan_experiment()
+    if paper:
+        planner.use_published_size(plans)
+    dataset_json = planner.dataset_json
+    plans = plans_with_settings(plans, output, trainer_class, dataset_json, values, configurations)
+    data = share_data(plans, folder)
+    default = folder / f"{DEFAULT_PLANS}.json"
+    rows = planned_steps(
+        trainer_class, plans, dataset_json, json.loads(default.read_text()) if default.is_file() else None
+    )
+    warnings = [
+        f"{row.configuration}: patch {row.patch_size}, batch {row.batch_size} needs {row.cost.memory / GIGABYTE:.1f} "
+        f"GB, which {target:g} GB do not hold."
+        for row in rows
+        if row.network == trainer and row.cost.memory > target * GIGABYTE
+    ]
+    return PlannedMemory(write_plans(plans, folder, overwrite), rows, data, target, warnings)
