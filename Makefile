@@ -11,8 +11,8 @@ TEST_PROCESSES ?= 2
 # the files' dates are; an editable installation also depends on where the checkout is.
 INSTALLED := .venv/installed-$(shell (pwd; cat setup.cfg pyproject.toml) | cksum | cut -d ' ' -f 1)
 
-# one thread a process; tests that share a fixture of minutes are in one group, the others go to whoever is free
-PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
+# one thread a process; the tests of a file stay together, since some share a fixture of minutes
+PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow lint clean

@@ -13,8 +13,6 @@ from torch.nn.parallel import DistributedDataParallel
 from nnunet_ext.losses import CompositeLoss
 from nnunet_ext.trainers import TRAINERS
 
-pytestmark = pytest.mark.xdist_group("distributed")
-
 # trainer -> reason why a sample's loss depends on the other samples of its batch, or on random numbers
 NOT_A_MEAN_OVER_SAMPLES: dict[str, str] = {
     "AutoencoderRegularizedTrainer": "dropout and the autoencoder's sample are random",

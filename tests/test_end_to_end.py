@@ -12,7 +12,7 @@ import pytest
 import SimpleITK
 import torch
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("end_to_end")]
+pytestmark = pytest.mark.end_to_end
 
 DATASET, PLANS, EPOCHS = "Dataset999_Phantom", "Tiny", 3
 TRAIN = ("nnUNetv2_train", "999", "3d_fullres")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("end_to_end")]
+pytestmark = pytest.mark.end_to_end
 
 DATASET, TRAINER, PLANS = "Dataset999_Phantom", "AutoencoderRegularizedTrainer", "Tiny"
 OPTIONS = ("-tr", TRAINER, "-p", PLANS, "-device", "cpu")

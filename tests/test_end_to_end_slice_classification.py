@@ -10,7 +10,7 @@ from workspace import Workspace
 
 from nnunet_ext.datasets.phantom import ENHANCING, write_phantom_dataset
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("end_to_end_slices")]
+pytestmark = pytest.mark.end_to_end
 
 DATASET, PLANS, ARCHITECTURES = "Dataset998_Phantom", "Tiny", ("BiFPN", "NestedUNet")
 REGIONS = ("whole_tumor", "tumor_core", "enhancing_tumor")

@@ -13,7 +13,6 @@ PLANS = "Short"
 
 pytestmark = [
     pytest.mark.real_data,
-    pytest.mark.xdist_group("real_data"),
     pytest.mark.skipif(not DATA.is_dir(), reason="the real images are not beside this checkout"),
 ]
 

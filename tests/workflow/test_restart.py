@@ -19,10 +19,7 @@ from nnunet_ext.workflow.write import WorkflowChoices, write_workflow
 
 BIN = Path(sys.executable).parent
 SNAKEMAKE = shutil.which("snakemake", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
-pytestmark = [
-    pytest.mark.xdist_group("workflow_restart"),
-    pytest.mark.skipif(SNAKEMAKE is None, reason='Snakemake is not installed: pip install ".[workflow]"'),
-]
+pytestmark = pytest.mark.skipif(SNAKEMAKE is None, reason='Snakemake is not installed: pip install ".[workflow]"')
 
 MODELS = ("ModalityPairingTrainer__nnUNetPlans__3d_fullres", "nnUNetTrainer__nnUNetPlans__3d_fullres")
 
