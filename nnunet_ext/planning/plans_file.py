@@ -1,7 +1,6 @@
 """Plans files with a method's settings: what ``nnunet_ext plan`` writes."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
+from nnunet_ext.atomic import write_text_atomically
 from nnunet_ext.planning.architecture import PlansError, resolved_configuration
 from nnunet_ext.settings import PLANS_KEY, STRICT, setting_problems
 from nnunet_ext.trainers.base import MethodTrainer
@@ -124,7 +124,5 @@ def write_plans(plans: Mapping[str, Any], folder: Path, overwrite: bool) -> Path
     file = folder / f"{plans['plans_name']}.json"
     if file.exists() and not overwrite:
         raise PlansError(f"{file} exists. Choose another name with -o, or add --overwrite.")
-    partial = file.with_suffix(".json.partial")
-    partial.write_text(json.dumps(plans, indent=4))
-    os.replace(partial, file)
+    write_text_atomically(file, json.dumps(plans, indent=4))
     return file
