@@ -26,10 +26,10 @@ from networks import METHODS, Size
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from rich.console import Console
 from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode
 from trainers import Case, initialized_trainer, make_batch
 from training_step import Step, environment
 
+from nnunet_ext.planning.arithmetic import operation_counter
 from nnunet_ext.trainers import TRAINERS
 
 
@@ -99,7 +99,7 @@ def seconds(function: Callable[[], None], device: torch.device) -> float:
 
 def operations(function: Callable[[], None]) -> int:
     """Multiplications and additions of convolutions and matrix products."""
-    with FlopCounterMode(display=False) as counter:
+    with operation_counter() as counter:
         function()
     return counter.get_total_flops()
 

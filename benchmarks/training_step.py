@@ -19,7 +19,8 @@ from networks import CHANNELS, CLASSES, METHODS, Row, Size
 from rich.console import Console
 from rich.table import Table
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+
+from nnunet_ext.planning.arithmetic import operation_counter
 
 
 class Step:
@@ -67,7 +68,7 @@ class Step:
 
     def operations(self) -> int:
         """Multiplications and additions of convolutions and matrix products in forward and backward pass."""
-        with FlopCounterMode(display=False) as counter:
+        with operation_counter() as counter:
             self()
         return counter.get_total_flops()
 

@@ -28,7 +28,7 @@ def fast_normalized_fusion(features: Sequence[Tensor], weights: Tensor, epsilon:
     shares = (weights / (epsilon + weights.sum())).to(features[0].dtype)
     total = shares[0] * features[0]
     for share, feature in zip(shares[1:], features[1:], strict=True):
-        total = total + share * feature
+        total = torch.addcmul(total, share, feature)  # one pass over the maps; a product and a sum are two
     return total
 
 

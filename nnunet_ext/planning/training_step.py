@@ -14,9 +14,9 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from nnunet_ext.architectures.tensor_bytes import TensorBytes
+from nnunet_ext.planning.arithmetic import operation_counter
 from nnunet_ext.planning.cuda_precision import cuda_mixed_precision
 
 CLIP_GRADIENTS = 12  # nnUNetTrainer.train_step
@@ -156,7 +156,7 @@ def step_cost(
         with TensorBytes(step.weights()) as counted:
             step.passes()
         step.trainer.optimizer.step()
-        counter = FlopCounterMode(display=False)
+        counter = operation_counter()
         if count_operations:
             # apart, because this counter keeps tensors alive
             with counter:

@@ -8,6 +8,7 @@ from cases import Case
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_ext.architectures.tensor_bytes import TensorBytes
+from nnunet_ext.planning.arithmetic import operation_counter
 from nnunet_ext.planning.training_step import TrainingStep, step_cost
 from nnunet_ext.trainers import (
     TRAINERS,
@@ -86,8 +87,7 @@ def test_mixed_precision_takes_less_for_the_passes_and_as_much_for_the_weights(t
 def test_arithmetic_of_the_backward_pass_is_about_twice_the_forward_pass():
     case = Case()
     step = TrainingStep(nnUNetTrainer, case.plans, "3d", case.dataset_json, mixed_precision=False)
-    counter = torch.utils.flop_counter.FlopCounterMode(display=False)
-    with counter, torch.no_grad():
+    with operation_counter() as counter, torch.no_grad():
         step.trainer.network(step.batch()[0])
     cost = cost_of(nnUNetTrainer, mixed_precision=False, count_operations=True)
     assert cost.operations == pytest.approx(3 * counter.get_total_flops(), rel=0.1)
