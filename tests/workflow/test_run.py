@@ -15,10 +15,7 @@ from workspace import BIN, Workspace
 from nnunet_ext.datasets.phantom import write_phantom_dataset
 
 SNAKEMAKE = shutil.which("snakemake", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(SNAKEMAKE is None, reason='Snakemake is not installed: pip install ".[workflow]"'),
-]
+pytestmark = pytest.mark.skipif(SNAKEMAKE is None, reason='Snakemake is not installed: pip install ".[workflow]"')
 
 DATASET, TRAINER, EPOCHS, FOLDS = "Dataset999_Phantom", "ModalityPairingTrainer", 4, (0, 1)
 PLANS = ("nnUNetExtModalityPairingPlans", "WithoutPairing")
