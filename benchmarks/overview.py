@@ -178,6 +178,7 @@ def plot(results: list[dict], file: Path, title: str) -> None:
     axes.barh([p - 0.2 for p in positions], [r["train_time_ratio"] for r in results], 0.4, label="time")
     axes.barh([p + 0.2 for p in positions], operations_ratio, 0.4, label="counted operations")
     axes.set_yticks(list(positions), [r["network"] for r in results])
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xlabel(f"training step, ratio to {results[0]['network']}")
     axes.set_title(title)

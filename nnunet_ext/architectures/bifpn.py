@@ -20,6 +20,12 @@ from nnunet_ext.architectures.slice_classifier import SliceClassifier, gate_logi
 from nnunet_ext.architectures.tensor_bytes import training_feature_map_size
 
 LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}  # dimensions of a batch -> interpolation
+CONVOLUTION = {4: F.conv2d, 5: F.conv3d}
+
+
+def resized(x: Tensor, size: Sequence[int]) -> Tensor:
+    """``(B, C, *spatial)`` to ``(B, C, *size)`` by linear interpolation."""
+    return x if x.shape[2:] == torch.Size(size) else F.interpolate(x, size, mode=LINEAR[x.ndim])
 
 
 class EncoderBlock(nn.Module):
@@ -75,9 +81,10 @@ class EncoderBlock(nn.Module):
 
 
 class DecoderBranch(nn.Module):
-    """Brings one level of the pyramid to the finest scale, a convolution block and linear upsampling for each scale.
+    """Brings one level of the pyramid to the finest but one scale: a convolution block for each, upsampling in between.
 
-    The finest level has one block without upsampling: the paper leaves this open, panoptic FPN (Fig. 5) has one.
+    The last upsampling, from there to the finest scale, is left to the network, which does it for all branches at once.
+    The finest level has one block and stays where it is: the paper leaves this open, panoptic FPN (Fig. 5) has one.
 
     Args:
         level: Level of the pyramid, 0 the finest.
@@ -96,18 +103,15 @@ class DecoderBranch(nn.Module):
         **options: Any,
     ):
         super().__init__()
-        scales = range(level, 0, -1) if level > 0 else (0,)
+        self.scales = range(level, 0, -1) if level > 0 else range(1)
         self.blocks = nn.ModuleList(
-            ConvDropoutNormReLU(conv_op, features, features, kernel_sizes[scale], 1, **options) for scale in scales
+            ConvDropoutNormReLU(conv_op, features, features, kernel_sizes[scale], 1, **options) for scale in self.scales
         )
-        self.upsamplings = level
 
     def forward(self, x: Tensor, sizes: Sequence[Sequence[int]]) -> Tensor:
-        """``(B, features, *sizes[level])`` to ``(B, features, *sizes[0])``; sizes of all levels, finest first."""
-        for passed, block in enumerate(self.blocks):
-            x = block(x)
-            if self.upsamplings > 0:
-                x = F.interpolate(x, sizes[self.upsamplings - passed - 1], mode=LINEAR[x.ndim])
+        """``(B, features, *sizes[level])`` to ``(B, features, *sizes[min(level, 1)])``; sizes of all levels."""
+        for scale, block in zip(self.scales, self.blocks, strict=True):
+            x = block(resized(x, sizes[scale]))
         return x
 
 
@@ -227,15 +231,15 @@ class BiFPNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | NetworkOutput:
         """Logits of the input's size; in training with a classifier also slice logits ``(B, R, slices)``."""
-        features = self.decoder_features(x)
-        logits = F.interpolate(self.head(features), x.shape[2:], mode=LINEAR[x.ndim])
+        maps = self.decoder_maps(x)
+        logits = resized(self._logits(maps), x.shape[2:])
         if self.classifier is None:
             return logits
         if self.training:
-            return NetworkOutput(logits, self.classifier(features))
+            return NetworkOutput(logits, self.classifier(_concatenated(maps)))
         if not (self.gate_slices or self.classify_in_eval):
             return logits
-        slice_logits = self.classifier(features)
+        slice_logits = self.classifier(_concatenated(maps))
         return gate_logits(logits, slice_logits, self.slice_axis, self.regions) if self.gate_slices else logits
 
     def encoder_features(self, x: Tensor) -> list[Tensor]:
@@ -246,12 +250,28 @@ class BiFPNet(nn.Module):
             maps.append(x)
         return maps
 
-    def decoder_features(self, x: Tensor) -> Tensor:
-        """All levels at the finest scale, concatenated: ``(B, n_stages * pyramid_features, *spatial / stride)``."""
+    def decoder_maps(self, x: Tensor) -> list[Tensor]:
+        """The decoder's features of each level before the last upsampling, which takes all of them to the finest scale.
+
+        Concatenated at the finest scale they are ``(B, n_stages * pyramid_features, *spatial / stride)``.
+        """
         maps = [lateral(level) for lateral, level in zip(self.lateral, self.encoder_features(x), strict=True)]
         sizes = [level.shape[2:] for level in maps]
         branches = zip(self.decoder, self.pyramid(maps), strict=True)
-        return torch.cat([branch(level, sizes) for branch, level in branches], 1)
+        return [branch(level, sizes) for branch, level in branches]
+
+    def _logits(self, maps: Sequence[Tensor]) -> Tensor:
+        """The head on the concatenated maps, at the finest scale.
+
+        It is a 1x1 convolution, which commutes with linear interpolation and splits into a sum over the maps: so a few
+        logits are interpolated in place of all features, which need not be concatenated for it either.
+        """
+        convolution, size = CONVOLUTION[maps[0].ndim], maps[0].shape[2:]
+        finest, *coarser = self.head.get_parameter("weight").chunk(len(maps), 1)
+        logits = convolution(maps[0], finest, self.head.get_parameter("bias"))
+        for level, weight in zip(maps[1:], coarser, strict=True):
+            logits = logits + resized(convolution(level, weight), size)
+        return logits
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """Values that a training step of one sample holds at its peak; nnU-Net's planners ask networks for it.
@@ -265,3 +285,7 @@ class BiFPNet(nn.Module):
     def initialize(module: nn.Module) -> None:
         """He initialisation of the convolutions for ReLU."""
         InitWeights_He(0)(module)
+
+
+def _concatenated(maps: Sequence[Tensor]) -> Tensor:
+    return torch.cat([resized(level, maps[0].shape[2:]) for level in maps], 1)
