@@ -22,6 +22,7 @@ from nnunetv2.experiment_planning.experiment_planners.network_topology import ge
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from rich.console import Console
 from rich.table import Table
+from trainers import Case
 from training_step import environment
 
 from nnunet_ext.planning.architecture import resolved_configuration
@@ -81,41 +82,12 @@ def planned_for(patch: Sequence[int], base: int, batch: int) -> dict[str, Any]:
     """Plans as nnU-Net would write them for this patch at isotropic spacing."""
     dimension = len(patch)
     _, strides, kernels, _, _ = get_pool_and_conv_props([1.0] * dimension, patch, 4, 999999)
-    stages = len(strides)
-    architecture = {
-        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-        "arch_kwargs": {
-            "n_stages": stages,
-            "features_per_stage": [min(base * 2**i, 10 * base) for i in range(stages)],
-            "conv_op": f"torch.nn.modules.conv.Conv{dimension}d",
-            "kernel_sizes": kernels,
-            "strides": strides,
-            "n_conv_per_stage": [2] * stages,
-            "n_conv_per_stage_decoder": [2] * (stages - 1),
-            "conv_bias": True,
-            "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimension}d",
-            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
-        },
-        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-    }
-    configuration = {
-        "data_identifier": "none",
-        "patch_size": list(patch),
-        "batch_size": batch,
-        "batch_dice": True,
-        "architecture": architecture,
-    }
-    return {
-        "dataset_name": DATASET,
-        "plans_name": "Plans",
-        "transpose_forward": [0, 1, 2],
-        "label_manager": "LabelManager",
-        "configurations": {"size": configuration},
-    }
+    plans = Case(dimension=dimension, patch_size=tuple(patch), strides=strides, kernel_sizes=kernels, base=base).plans
+    plan = plans["configurations"].pop(f"{dimension}d")
+    plan["batch_size"], plan["batch_dice"] = batch, True
+    arguments = plan["architecture"]["arch_kwargs"]
+    arguments["features_per_stage"] = [min(width, 10 * base) for width in arguments["features_per_stage"]]
+    return plans | {"configurations": {"size": plan}}
 
 
 def counted(

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from nnunet_ext.architectures.fusion_decoder import CoarseHead, FusionDecoder
 from nnunet_ext.architectures.fusion_encoder import Attention, FusionEncoder
 from nnunet_ext.architectures.stream_fusion import FUSION_RULES, stream_widths
-from nnunet_ext.architectures.tensor_bytes import training_feature_map_size
+from nnunet_ext.architectures.tensor_bytes import PlannableNetwork
 
 Decoder = Literal["interpolation", "transposed", "none"]
 
 
-class AttentionFusionUNet(nn.Module):
+class AttentionFusionUNet(PlannableNetwork):
     """Master and assistant streams, fused at every level under the master's attention, and a U-Net decoder.
 
     The defaults are the proposed network; ``fusion``, ``attention``, ``decoder`` and the widths give the other rows of
@@ -150,14 +150,6 @@ class AttentionFusionUNet(nn.Module):
         Each level holds one map for each of ``encoder.mapped_streams``; none for networks without attention.
         """
         return self.encoder(x)[1]
-
-    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """Values that a training step of one sample holds at its peak; nnU-Net's planners ask networks for it.
-
-        Args:
-            input_size: Spatial size of the input, in voxels.
-        """
-        return training_feature_map_size(self, self.input_channels, input_size)
 
     @staticmethod
     def initialize(module: nn.Module) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nnunet_ext.architectures.bifpn_layer import BiFPNLayer
 from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.slice_classifier import SliceClassifier, gate_logits
-from nnunet_ext.architectures.tensor_bytes import training_feature_map_size
+from nnunet_ext.architectures.tensor_bytes import PlannableNetwork
 
 LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}  # dimensions of a batch -> interpolation
 CONVOLUTION = {4: F.conv2d, 5: F.conv3d}
@@ -115,7 +115,7 @@ class DecoderBranch(nn.Module):
         return x
 
 
-class BiFPNet(nn.Module):
+class BiFPNet(PlannableNetwork):
     """Residual encoder, BiFPN layers, panoptic decoder, and a slice classifier on the decoder's features.
 
     Stages are the encoder's scales: unlike nnU-Net's networks this one computes nothing at full resolution, so its
@@ -272,14 +272,6 @@ class BiFPNet(nn.Module):
         for level, weight in zip(maps[1:], coarser, strict=True):
             logits = logits + resized(convolution(level, weight), size)
         return logits
-
-    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """Values that a training step of one sample holds at its peak; nnU-Net's planners ask networks for it.
-
-        Args:
-            input_size: Spatial size of the input, in voxels.
-        """
-        return training_feature_map_size(self, self.input_channels, input_size)
 
     @staticmethod
     def initialize(module: nn.Module) -> None:

@@ -17,10 +17,10 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from nnunet_ext.architectures.branches import BranchInputConv, BranchwiseConv
 from nnunet_ext.architectures.network_output import NetworkOutput
-from nnunet_ext.architectures.tensor_bytes import training_feature_map_size
+from nnunet_ext.architectures.tensor_bytes import PlannableNetwork
 
 
-class ModalityPairingUNet(nn.Module):
+class ModalityPairingUNet(PlannableNetwork):
     """Parallel U-Nets, one a group of modalities, densely connected to each other.
 
     Every encoder layer after the first sees all branches (Eq. 2). The first convolution of a decoder block sees its own
@@ -183,14 +183,6 @@ class ModalityPairingUNet(nn.Module):
                 logits.append(self.classifiers[index](x))
         output = logits[::-1] if self.deep_supervision else logits[0]
         return NetworkOutput(output, x.chunk(self.num_branches, dim=1)) if self.training else output
-
-    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """Values that a training step of one sample holds at its peak; nnU-Net's planners ask networks for it.
-
-        Args:
-            input_size: Spatial size of the input, in voxels.
-        """
-        return training_feature_map_size(self, self.input_channels, input_size)
 
     @staticmethod
     def initialize(module: nn.Module) -> None:

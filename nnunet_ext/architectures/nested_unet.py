@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.slice_classifier import SliceClassifier, gate_logits
-from nnunet_ext.architectures.tensor_bytes import training_feature_map_size
+from nnunet_ext.architectures.tensor_bytes import PlannableNetwork
 
 LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}  # dimensions of a batch -> interpolation
 
 
-class NestedUNet(nn.Module):
+class NestedUNet(PlannableNetwork):
     """U-Net with dense skip nodes, one full-resolution head for each depth, and a slice classifier.
 
     Node ``X(i, j)`` (level i, column j) joins ``X(i, 0..j-1)`` and the upsampled ``X(i+1, j-1)``. Heads sit on
@@ -165,14 +165,6 @@ class NestedUNet(nn.Module):
                 raised = F.interpolate(levels[above + 1][-1], skips[0].shape[2:], mode=LINEAR[x.ndim])
                 skips.append(self.nodes[_name(above, column)](torch.cat([*skips, raised], 1)))
         return levels[0][1:]
-
-    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """Values that a training step of one sample holds at its peak; nnU-Net's planners ask networks for it.
-
-        Args:
-            input_size: Spatial size of the input, in voxels.
-        """
-        return training_feature_map_size(self, self.input_channels, input_size)
 
     @staticmethod
     def initialize(module: nn.Module) -> None:

@@ -16,7 +16,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from nnunet_ext.architectures.autoencoder_branch import AutoencoderBranch, AutoencoderOutput
 from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.segresnet import Decoder, Encoder
-from nnunet_ext.architectures.tensor_bytes import training_feature_map_size
+from nnunet_ext.architectures.tensor_bytes import PlannableNetwork
 
 PUBLISHED_BASE = 32  # "initial number of filters equal to 32", Sec. 3.1
 PUBLISHED_LATENT = 128  # "128 to represent mean, and 128 to represent std", Sec. 3.3
@@ -24,7 +24,7 @@ PUBLISHED_REDUCED = 16  # VD's "Conv (16)", Table 1
 LEAST_LATENT, LEAST_REDUCED = 8, 4  # our choice: narrower networks than base 8 keep a usable bottleneck
 
 
-class SegResNetVAE(nn.Module):
+class SegResNetVAE(PlannableNetwork):
     """Myronenko's network: residual encoder, segmentation decoder, and an autoencoder branch for training.
 
     In training mode ``forward`` returns ``NetworkOutput(logits, AutoencoderOutput)``. In eval mode it returns
@@ -173,14 +173,6 @@ class SegResNetVAE(nn.Module):
             raise RuntimeError("This network was built without its autoencoder branch and can only predict.")
         noise = x.new_zeros(len(x), self.autoencoder.latent)
         return self.autoencoder(self.encoder(x)[-1], x[:, : self.image_channels], noise)
-
-    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """Values that a training step of one sample holds at its peak; nnU-Net's planners ask networks for it.
-
-        Args:
-            input_size: Spatial size of the input, in voxels; the training patch, for which the network was built.
-        """
-        return training_feature_map_size(self, self.input_channels, input_size)
 
     @staticmethod
     def initialize(module: nn.Module) -> None:

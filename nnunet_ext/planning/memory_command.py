@@ -11,7 +11,7 @@ from nnunet_ext.planning.command import check_name, preprocessed_folder, trainer
 from nnunet_ext.planning.data_reuse import DataSource, share_data
 from nnunet_ext.planning.memory_table import PlannedStep, planned_steps
 from nnunet_ext.planning.planner import GIGABYTE, MethodPlanner
-from nnunet_ext.planning.plans_file import CHANGES, parse_assignments, plans_with_settings, write_plans
+from nnunet_ext.planning.plans_file import CHANGES, free_file, parse_assignments, plans_with_settings, write_plans
 
 DEFAULT_PLANS = "nnUNetPlans"
 DEFAULT_GPU_MEMORY = 8.0  # GB; nnU-Net's own default
@@ -68,8 +68,7 @@ def write_memory_plans(
     method = trainer.replace("Trainer", "")
     output = output or f"nnUNetExt{method}{'Paper' if paper else ''}Plans"
     check_name(output, DEFAULT_PLANS)
-    if (folder / f"{output}.json").exists() and not overwrite:
-        raise PlansError(f"{folder / output}.json exists. Choose another name with -o, or add --overwrite.")
+    free_file(output, folder, overwrite)  # before planning, which takes its time
     if not (folder / "dataset_fingerprint.json").is_file():
         raise PlansError(f"{folder} has no fingerprint. Run: nnUNetv2_plan_and_preprocess -d {dataset}")
     raw = os.environ.get("nnUNet_raw")

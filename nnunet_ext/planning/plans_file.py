@@ -115,14 +115,24 @@ def _apply(changes: ConfigurationChanges, name: str, resolved: dict[str, Any], o
         own["architecture"] = architecture
 
 
+def free_file(name: str, folder: Path, overwrite: bool) -> Path:
+    """File of plans of this name, ``folder/<name>.json``.
+
+    Raises:
+        PlansError: It exists and ``overwrite`` is off.
+    """
+    file = folder / f"{name}.json"
+    if file.exists() and not overwrite:
+        raise PlansError(f"{file} exists. Choose another name with -o, or add --overwrite.")
+    return file
+
+
 def write_plans(plans: Mapping[str, Any], folder: Path, overwrite: bool) -> Path:
     """Write plans as ``folder/<plans_name>.json``, whole or not at all.
 
     Raises:
         PlansError: The file exists and ``overwrite`` is off.
     """
-    file = folder / f"{plans['plans_name']}.json"
-    if file.exists() and not overwrite:
-        raise PlansError(f"{file} exists. Choose another name with -o, or add --overwrite.")
+    file = free_file(plans["plans_name"], folder, overwrite)
     write_text_atomically(file, json.dumps(plans, indent=4))
     return file
