@@ -6,7 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nnunet_ext.architectures.tensor_bytes import TensorBytes
+from nnunet_ext.counting.tensor_bytes import TensorBytes
 
 
 class _Traffic(TorchDispatchMode):

@@ -29,7 +29,7 @@ from rich.table import Table
 from trainers import Case, initialized_trainer, make_batch
 from training_step import Step, environment
 
-from nnunet_ext.planning.arithmetic import operation_counter
+from nnunet_ext.counting.arithmetic import operation_counter
 from nnunet_ext.trainers import TRAINERS
 
 

@@ -25,9 +25,9 @@ from rich.table import Table
 from trainers import Case
 from training_step import environment
 
-from nnunet_ext.planning.architecture import resolved_configuration
 from nnunet_ext.planning.planner import GIGABYTE, MethodPlanner
 from nnunet_ext.planning.training_step import TrainingStep, step_cost
+from nnunet_ext.plans.network_entry import resolved_configuration
 from nnunet_ext.trainers import (
     AttentionFusionTrainer,
     AutoencoderRegularizedTrainer,

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from nnunet_ext.planning.arithmetic import operation_counter
+from nnunet_ext.counting.arithmetic import operation_counter
 
 
 class Step:

@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import track
 
-from nnunet_ext.errors import UserError
-from nnunet_ext.input_error import InputError
+from nnunet_ext.errors import InputError, UserError
 
 Result = TypeVar("Result")
 

@@ -5,7 +5,7 @@ import sys
 from contextlib import contextmanager
 
 HOLD = (
-    "import sys; from pathlib import Path; from nnunet_ext.workflow.locks import try_lock; "
+    "import sys; from pathlib import Path; from nnunet_ext.files.locks import try_lock; "
     "print([try_lock(Path(name)) is not None for name in sys.argv[1:]], flush=True); sys.stdin.read()"
 )
 

@@ -5,8 +5,7 @@ import signal
 
 import pytest
 
-from nnunet_ext.errors import UserError
-from nnunet_ext.input_error import InputError
+from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.parallel import map_cases
 
 

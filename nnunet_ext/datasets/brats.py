@@ -14,7 +14,6 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from nnunet_ext.atomic import atomic_path, write_text_atomically
 from nnunet_ext.datasets.brats_files import CHANNELS, BratsCase, find_brats_cases
 from nnunet_ext.datasets.brats_labels import (
     RESECTION_CAVITY,
@@ -23,9 +22,10 @@ from nnunet_ext.datasets.brats_labels import (
     recognise_scheme,
     write_mapped,
 )
+from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.dataset_labels import read_dataset_labels
 from nnunet_ext.evaluation.label_image import GRID_TOLERANCE, check_complete, corner_distance
-from nnunet_ext.input_error import InputError
+from nnunet_ext.files.atomic import atomic_path, write_text_atomically
 from nnunet_ext.parallel import map_cases
 
 FILE_ENDING = ".nii.gz"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nnunet_ext.input_error import InputError
+from nnunet_ext.errors import InputError
 
 Naming = Literal["legacy", "2023"]
 

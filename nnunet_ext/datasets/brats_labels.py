@@ -13,8 +13,8 @@ from typing import Literal
 import nibabel
 import numpy as np
 
-from nnunet_ext.atomic import atomic_path
 from nnunet_ext.datasets.brats_files import Naming
+from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.dataset_labels import (
     DatasetLabels,
     brats_regions,
@@ -22,7 +22,7 @@ from nnunet_ext.evaluation.dataset_labels import (
     read_dataset_labels,
 )
 from nnunet_ext.evaluation.label_image import check_complete
-from nnunet_ext.input_error import InputError
+from nnunet_ext.files.atomic import atomic_path
 from nnunet_ext.parallel import map_cases
 
 Style = Literal["2020", "2023"]

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK
 
-from nnunet_ext.datasets.whole_folder import written_whole
+from nnunet_ext.files.whole_folder import written_whole
 
 CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
 CORE, OEDEMA, ENHANCING = 1, 2, 3

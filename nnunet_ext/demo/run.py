@@ -20,7 +20,7 @@ from nnunet_ext.demo.pipeline import demo_steps, systems
 from nnunet_ext.demo.scores import dice_table
 from nnunet_ext.demo.step import Step, is_finished, last_line, run
 from nnunet_ext.demo.workspace import Workspace
-from nnunet_ext.modalities import channel_names
+from nnunet_ext.plans.modalities import channel_names
 
 # Training cases, shape in voxels, seed, test cases: five folds of two, and one test case in three without a rim.
 PHANTOM: tuple[int, tuple[int, int, int], int, int] = (10, (24, 32, 28), 0, 3)

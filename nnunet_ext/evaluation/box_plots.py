@@ -7,8 +7,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from nnunet_ext.atomic import atomic_path
 from nnunet_ext.evaluation.summary import METRICS, heading
+from nnunet_ext.files.atomic import atomic_path
 
 NUM_COLUMNS = 3
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.conventions import CONVENTIONS, Emptiness, apply_convention
 from nnunet_ext.evaluation.dataset_labels import DatasetLabels
 from nnunet_ext.evaluation.hausdorff import HD95Definition, hd95
@@ -18,7 +19,6 @@ from nnunet_ext.evaluation.overlap import (
     sensitivity,
     specificity,
 )
-from nnunet_ext.input_error import InputError
 
 
 def evaluate_case(

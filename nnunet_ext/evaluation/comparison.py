@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.summary import METRICS
-from nnunet_ext.input_error import InputError
 
 NUM_BOOTSTRAP_SAMPLES = 9999
 BOOTSTRAP_SEED = 0  # the same files give the same interval

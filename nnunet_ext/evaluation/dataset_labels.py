@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nnunet_ext.input_error import InputError
+from nnunet_ext.errors import InputError
 
 
 @dataclass(frozen=True)

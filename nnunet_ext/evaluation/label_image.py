@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from nnunetv2.imageio.reader_writer_registry import LIST_OF_IO_CLASSES, determine_reader_writer_from_dataset_json
 
-from nnunet_ext.input_error import InputError
+from nnunet_ext.errors import InputError
 
 # Largest distance between the corners of two images that count as the same grid, as a fraction of the smallest spacing.
 # Headers store rotations as 32-bit quaternions, which moves a corner by less than 0.001 voxels; a real mistake (flipped

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nnunet_ext.planning.architecture import resolved_configuration
+from nnunet_ext.plans.network_entry import resolved_configuration
 
 # What nnU-Net's preprocessing reads from plans, beside the spacing
 OF_CONFIGURATION = (

@@ -7,8 +7,8 @@ from typing import Any
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from rich.table import Table
 
-from nnunet_ext.planning.architecture import HOST_NETWORKS, resolved_configuration
 from nnunet_ext.planning.training_step import StepCost, step_cost
+from nnunet_ext.plans.network_entry import HOST_NETWORKS, resolved_configuration
 from nnunet_ext.trainers.base import MethodTrainer
 
 

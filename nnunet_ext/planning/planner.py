@@ -11,9 +11,9 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
-from nnunet_ext.planning.architecture import PlansError
 from nnunet_ext.planning.training_step import StepCost, step_cost
-from nnunet_ext.settings import PLANS_KEY
+from nnunet_ext.plans.network_entry import PlansError
+from nnunet_ext.plans.settings import PLANS_KEY
 from nnunet_ext.trainers.base import MethodTrainer
 
 GIGABYTE = 10**9  # bytes

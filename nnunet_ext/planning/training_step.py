@@ -15,9 +15,9 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from nnunet_ext.architectures.tensor_bytes import TensorBytes
-from nnunet_ext.planning.arithmetic import operation_counter
-from nnunet_ext.planning.cuda_precision import cuda_mixed_precision
+from nnunet_ext.counting.arithmetic import operation_counter
+from nnunet_ext.counting.cuda_precision import cuda_mixed_precision
+from nnunet_ext.counting.tensor_bytes import TensorBytes
 
 CLIP_GRADIENTS = 12  # nnUNetTrainer.train_step
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from nnunet_ext.report.trained_model import Fold
+from nnunet_ext.trained.model_folder import Fold
 
 COMPONENT_PREFIX = "loss_"  # as the trainers log the components
 

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from nnunet_ext import __version__
-from nnunet_ext.atomic import write_text_atomically
+from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.box_plots import box_plots
 from nnunet_ext.evaluation.comparison import compare
 from nnunet_ext.evaluation.evaluate import score_files
@@ -23,9 +23,9 @@ from nnunet_ext.evaluation.hausdorff import HD95Definition
 from nnunet_ext.evaluation.markdown import COMPARISON_WORDS, comparison_cells, format_number, measured_how
 from nnunet_ext.evaluation.overlays import cases_to_show, overlays
 from nnunet_ext.evaluation.summary import METRICS, heading, summarise
-from nnunet_ext.input_error import InputError
+from nnunet_ext.files.atomic import write_text_atomically
 from nnunet_ext.report.learning_curves import learning_curves
-from nnunet_ext.report.trained_model import (
+from nnunet_ext.trained.model_folder import (
     TrainedModel,
     find_model_folders,
     nnunet_folder,

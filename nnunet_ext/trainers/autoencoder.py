@@ -14,10 +14,10 @@ from torch.nn.modules.conv import _ConvNd
 from nnunet_ext.architectures import SegResNetVAE
 from nnunet_ext.augmentation.autoencoder import shift_scale_and_mirror
 from nnunet_ext.losses import AutoencoderRegularizedLoss
-from nnunet_ext.modalities import channel_names
-from nnunet_ext.planning.architecture import resolved_configuration
+from nnunet_ext.plans.modalities import channel_names
+from nnunet_ext.plans.network_entry import resolved_configuration
+from nnunet_ext.plans.settings import STRICT, TrainingSettings
 from nnunet_ext.schedules import EpochScheduler, poly
-from nnunet_ext.settings import STRICT, TrainingSettings
 from nnunet_ext.trainers.base import PublishedSize
 from nnunet_ext.trainers.paper_augmentation import PaperAugmentationTrainer
 from nnunet_ext.trainers.reconstruction_plot import most_labelled_slice, plot_reconstruction

@@ -12,10 +12,10 @@ from torch import distributed as dist
 from torch import nn
 from torch._dynamo import OptimizedModule
 
+from nnunet_ext.files.checkpoint import check_readable
 from nnunet_ext.losses.composite import CompositeLoss
-from nnunet_ext.planning.architecture import write_architecture
-from nnunet_ext.settings import PLANS_KEY, TrainingSettings, read_settings, settings_as_json
-from nnunet_ext.trainers.checkpoint import check_readable
+from nnunet_ext.plans.network_entry import write_architecture
+from nnunet_ext.plans.settings import PLANS_KEY, TrainingSettings, read_settings, settings_as_json
 from nnunet_ext.trainers.component_plot import plot_component_losses
 
 COMPONENT_PREFIX = "loss_"

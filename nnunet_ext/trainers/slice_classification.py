@@ -6,11 +6,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from nnunet_ext.architectures import BiFPNet, NestedUNet
-from nnunet_ext.planning.architecture import PlansError
-from nnunet_ext.settings import STRICT, TrainingSettings
+from nnunet_ext.plans.network_entry import PlansError
+from nnunet_ext.plans.settings import STRICT, TrainingSettings
 from nnunet_ext.trainers.base import PublishedSize
-from nnunet_ext.trainers.slice_score_log import SliceClassifierTrainer
-from nnunet_ext.trainers.slice_training import SliceTrainer, SliceTrainingSettings
+from nnunet_ext.trainers.slice_classifier_trainer import SliceClassifierTrainer
+from nnunet_ext.trainers.slice_trainer import SliceTrainer, SliceTrainingSettings
 
 BIFPN_SCALES = 4  # Table 1
 NESTED_LEVELS = 5  # Fig. 3; UNet++

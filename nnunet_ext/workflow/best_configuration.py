@@ -6,8 +6,8 @@ from pathlib import Path
 
 from nnunetv2.evaluation.find_best_configuration import find_best_configuration
 
-from nnunet_ext.datasets.whole_folder import written_whole
 from nnunet_ext.errors import UserError
+from nnunet_ext.files.whole_folder import written_whole
 
 
 class ModelNameError(UserError):

@@ -4,7 +4,7 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 from nnunet_ext.errors import UserError
-from nnunet_ext.workflow.locks import try_lock
+from nnunet_ext.files.locks import try_lock
 
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
 LOCK = "training.lock"

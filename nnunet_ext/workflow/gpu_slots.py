@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_ext.errors import UserError
-from nnunet_ext.workflow.locks import try_lock
+from nnunet_ext.files.locks import try_lock
 
 
 def wait_for_gpus(

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.comparison import compare
 from nnunet_ext.evaluation.summary import METRICS
-from nnunet_ext.input_error import InputError
 
 
 def metrics(values, convention="nan"):

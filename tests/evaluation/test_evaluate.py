@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from label_cases import PLAIN_DATASET, tumour, write_dataset_json, write_folder, write_image
 
+from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.evaluate import evaluate_folders
-from nnunet_ext.input_error import InputError
 
 EMPTY = np.zeros_like(tumour())
 REFERENCES = {"a": tumour(), "b": tumour(), "c": tumour(enhancing=False), "d": EMPTY}

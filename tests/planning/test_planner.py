@@ -3,9 +3,9 @@
 import pytest
 from planned_dataset import NAME, write_planned_dataset
 
-from nnunet_ext.planning.architecture import PlansError
 from nnunet_ext.planning.planner import CASCADE, FILLED, GIGABYTE, MethodPlanner, largest_batch
 from nnunet_ext.planning.training_step import step_cost
+from nnunet_ext.plans.network_entry import PlansError
 from nnunet_ext.trainers import (
     TRAINERS,
     AttentionFusionTrainer,

@@ -7,8 +7,8 @@ import torch
 from cases import Case
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_ext.architectures.tensor_bytes import TensorBytes
-from nnunet_ext.planning.arithmetic import operation_counter
+from nnunet_ext.counting.arithmetic import operation_counter
+from nnunet_ext.counting.tensor_bytes import TensorBytes
 from nnunet_ext.planning.training_step import TrainingStep, step_cost
 from nnunet_ext.trainers import (
     TRAINERS,

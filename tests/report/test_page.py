@@ -10,10 +10,10 @@ import torch
 from cases import Case
 from label_cases import tumour, write_folder, write_image
 
-from nnunet_ext.input_error import InputError
+from nnunet_ext.errors import InputError
 from nnunet_ext.report.learning_curves import learning_curves
 from nnunet_ext.report.page import write_report
-from nnunet_ext.report.trained_model import find_model_folders, read_model, settings_unlike_paper
+from nnunet_ext.trained.model_folder import find_model_folders, read_model, settings_unlike_paper
 from nnunet_ext.trainers import TRAINERS, ModalityPairingTrainer
 
 LOG = {"train_losses": [0.2, -0.1], "val_losses": [0.3, 0.0], "ema_fg_dice": [0.1, 0.2], "lrs": [0.01, 0.005]}

@@ -9,8 +9,8 @@ from cases import Case, make_batch, make_trainer
 from torch import nn
 
 from nnunet_ext.losses import PlainDiceCrossEntropyLoss
-from nnunet_ext.modalities import ModalityError
-from nnunet_ext.planning.architecture import PlansError
+from nnunet_ext.plans.modalities import ModalityError
+from nnunet_ext.plans.network_entry import PlansError
 from nnunet_ext.trainers import (
     AttentionFusionTrainer,
     AttentionFusionTrainerNoDA,

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from torch import nn
 
 from nnunet_ext.augmentation.intensity_shift import IntensityShiftTransform
-from nnunet_ext.settings import SettingsError
+from nnunet_ext.plans.settings import SettingsError
 from nnunet_ext.trainers import AutoencoderRegularizedTrainer, AutoencoderRegularizedTrainerNNUNetDA
 
 FIVE_STAGES = Case(

@@ -8,9 +8,9 @@ from cases import Case, make_batch, make_trainer
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nnunet_ext.files.checkpoint import UnreadableCheckpointError, check_readable
 from nnunet_ext.trainers import ModalityPairingTrainer
 from nnunet_ext.trainers.base import NonFiniteLossError
-from nnunet_ext.trainers.checkpoint import UnreadableCheckpointError, check_readable
 
 
 @pytest.fixture

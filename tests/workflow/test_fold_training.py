@@ -8,6 +8,7 @@ import zipfile
 import pytest
 from other_process import holding
 
+from nnunet_ext.files.locks import try_lock
 from nnunet_ext.workflow.fold_training import (
     LOCK,
     TrainingError,
@@ -15,7 +16,6 @@ from nnunet_ext.workflow.fold_training import (
     prepare_fold,
     set_broken_checkpoints_aside,
 )
-from nnunet_ext.workflow.locks import try_lock
 
 
 def write_checkpoint(file, cut_off=False):
@@ -82,7 +82,7 @@ def test_file_system_without_locks_is_noted(tmp_path, monkeypatch):
 
 
 def test_command_keeps_the_lock_until_it_is_killed(tmp_path):
-    command = [sys.executable, "-m", "nnunet_ext.cli", "step", "train", str(tmp_path), "--"]
+    command = [sys.executable, "-m", "nnunet_ext", "step", "train", str(tmp_path), "--"]
     script = "import sys, time; print('options', sys.argv[1:], flush=True); time.sleep(60)"
     process = subprocess.Popen([*command, sys.executable, "-c", script], text=True, stdout=subprocess.PIPE)
     try:

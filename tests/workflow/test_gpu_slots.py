@@ -23,7 +23,7 @@ def test_gpus_in_use_are_passed_over(tmp_path):
 
 
 def test_job_waits_and_holds_nothing_while_it_waits(tmp_path):
-    command = [sys.executable, "-m", "nnunet_ext.cli", "step", "on-gpu", "--devices", "0,1", "--number", "2", "--"]
+    command = [sys.executable, "-m", "nnunet_ext", "step", "on-gpu", "--devices", "0,1", "--number", "2", "--"]
     script = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     folder = tmp_path / f"nnunet_ext_gpus_{os.getuid()}"
@@ -45,7 +45,7 @@ def test_more_gpus_than_there_are_is_an_error(tmp_path, devices, number):
 
 
 def test_command_sees_its_gpu_alone(tmp_path):
-    command = [sys.executable, "-m", "nnunet_ext.cli", "step", "on-gpu", "--devices", "5,6", "--number", "1", "--"]
+    command = [sys.executable, "-m", "nnunet_ext", "step", "on-gpu", "--devices", "5,6", "--number", "1", "--"]
     script = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     output = subprocess.check_output([*command, sys.executable, "-c", script], text=True, env=environment)
@@ -53,7 +53,7 @@ def test_command_sees_its_gpu_alone(tmp_path):
 
 
 def test_bad_list_of_gpus_is_an_error(tmp_path):
-    command = [sys.executable, "-m", "nnunet_ext.cli", "step", "on-gpu", "--devices", "a", "--", "true"]
+    command = [sys.executable, "-m", "nnunet_ext", "step", "on-gpu", "--devices", "a", "--", "true"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr == "Error: 'a' is not a list of numbers such as 0,1,2.\n"

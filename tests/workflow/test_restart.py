@@ -35,7 +35,7 @@ echo "end ${folder##*Dataset137_BraTS/}" >> "$CALLS"
 """
 # the step that is tested is the real one
 NNUNET_EXT = f"""
-if [ "$1 $2" = "step train" ]; then exec {sys.executable} -m nnunet_ext.cli "$@"; fi
+if [ "$1 $2" = "step train" ]; then exec {sys.executable} -m nnunet_ext "$@"; fi
 echo "$*" >> "$CALLS"
 while [ $# -gt 0 ]; do if [ "$1" = -o ]; then output="$2"; fi; shift; done
 case "$output" in

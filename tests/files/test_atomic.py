@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnunet_ext.atomic import atomic_path, write_text_atomically
+from nnunet_ext.files.atomic import atomic_path, write_text_atomically
 
 
 def test_file_is_replaced_when_the_block_ends(tmp_path):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nnunet_ext.settings import SettingsError, TrainingSettings, read_settings, settings_as_json
+from nnunet_ext.plans.settings import SettingsError, TrainingSettings, read_settings, settings_as_json
 
 
 def test_empty_block_gives_the_defaults():

@@ -7,7 +7,7 @@ from cases import Case
 from model_folders import CHECKPOINT, model_folder, write_images
 
 from nnunet_ext.errors import UserError
-from nnunet_ext.evaluation.attention_maps import attention_of_case, load_attention_model
+from nnunet_ext.trained.attention_maps import attention_of_case, load_attention_model
 from nnunet_ext.trainers import (
     AttentionFusionTrainer,
     FuseUNetAttentionTrainer,

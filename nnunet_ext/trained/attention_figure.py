@@ -8,7 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from nnunet_ext.errors import UserError
-from nnunet_ext.evaluation.attention_maps import CaseAttention
+from nnunet_ext.trained.attention_maps import CaseAttention
 
 LONGER_SIDE = 2.8  # of a panel, inches
 NARROWEST = 1.6  # width of a panel, inches; its title needs as much

@@ -8,7 +8,7 @@ from label_cases import tumour, write_dataset_json, write_folder, write_image
 from typer.testing import CliRunner
 
 from nnunet_ext.cli import app
-from nnunet_ext.input_error import InputError
+from nnunet_ext.errors import InputError
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from nnunet_ext.cli import app
 from nnunet_ext.errors import UserError
-from nnunet_ext.evaluation.attention_figure import draw_attention, slice_with_most_foreground
-from nnunet_ext.evaluation.attention_maps import CaseAttention
+from nnunet_ext.trained.attention_figure import draw_attention, slice_with_most_foreground
+from nnunet_ext.trained.attention_maps import CaseAttention
 from nnunet_ext.trainers import AttentionFusionTrainer
 
 

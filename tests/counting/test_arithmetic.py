@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nnunet_ext.planning.arithmetic import operation_counter
+from nnunet_ext.counting.arithmetic import operation_counter
 
 LAYERS = {
     # output voxels x kernel voxels x output channels x input channels a group, a multiplication and an addition each

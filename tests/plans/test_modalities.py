@@ -2,7 +2,14 @@
 
 import pytest
 
-from nnunet_ext.modalities import ModalityError, channel_index, channel_names, normalise, resolve_groups, resolve_master
+from nnunet_ext.plans.modalities import (
+    ModalityError,
+    channel_index,
+    channel_names,
+    normalise,
+    resolve_groups,
+    resolve_master,
+)
 
 KNOWN = [["FLAIR", "T2"], ["T1ce", "T1"]]
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from nnunet_ext import plugin
 from nnunet_ext.cli import app
-from nnunet_ext.strip import StripError, strip_model
+from nnunet_ext.trained.strip import StripError, strip_model
 from nnunet_ext.trainers import AutoencoderRegularizedTrainer, ModalityPairingTrainer
 
 CASE = Case(regions=True)

@@ -4,7 +4,7 @@ import pytest
 from cases import Case
 from torch import nn
 
-from nnunet_ext.planning.architecture import PlansError, resolved_configuration, write_architecture
+from nnunet_ext.plans.network_entry import PlansError, resolved_configuration, write_architecture
 
 
 class Network(nn.Module):

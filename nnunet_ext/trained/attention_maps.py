@@ -17,8 +17,8 @@ from torch import Tensor
 
 from nnunet_ext.architectures import AttentionFusionUNet
 from nnunet_ext.errors import UserError
-from nnunet_ext.modalities import channel_names
-from nnunet_ext.planning.architecture import network_path
+from nnunet_ext.plans.modalities import channel_names
+from nnunet_ext.plans.network_entry import network_path
 
 
 class AttentionModel(NamedTuple):

@@ -1,84 +1,17 @@
-"""The commands around training: conversion, scores, post-processing and the report; ``cli`` adds them to the others.
+"""Commands that score predictions, and search what to do about them: ``evaluate``, ``postprocess``."""
 
-As there, commands import what they need when they run.
-"""
-
-import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from nnunet_ext.errors import UserError
+from nnunet_ext.cli.options import HD95, Convention, DatasetJson, NumProcesses
 
 app = typer.Typer()
-convert = typer.Typer(help="Data sets as they are distributed, to nnU-Net's raw format and back.", no_args_is_help=True)
-app.add_typer(convert, name="convert")
 postprocess = typer.Typer(help="Post-processing that nnUNetv2_apply_postprocessing applies.", no_args_is_help=True)
 app.add_typer(postprocess, name="postprocess")
-
-NumProcesses = Annotated[
-    int | None,
-    typer.Option("-np", "--num-processes", min=1, help="Parallel processes; default: processors, at most 8."),
-]
-DatasetJson = Annotated[
-    Path | None, typer.Option("--dataset-json", help="dataset.json; default: looked for in and above the folders.")
-]
-HD95 = Annotated[
-    Literal["pooled", "directed"],
-    typer.Option("--hd95", help="pooled: MedPy's (nnU-Net v1). directed: surface-distance's (BraTS 2023)."),
-]
-Convention = Annotated[
-    Literal["brats2020", "brats2018", "nan"] | None,
-    typer.Option(
-        "--convention",
-        help="What empty regions count: brats2020 (both empty: Dice 1, HD95 0; one empty: 0 and 373.12866 mm), "
-        "brats2018 (HD95 left out), nan (nnU-Net's: both empty left out). "
-        "Default: brats2020 for data sets with the BraTS regions, else nan.",
-    ),
-]
-
-
-@convert.command("brats")
-def convert_brats_command(
-    source: Annotated[Path, typer.Argument(help="Folder of BraTS cases (2018 to 2023 and later), nested or flat.")],
-    dataset: Annotated[int, typer.Option("-d", "--dataset", help="Number of the new data set, 1 to 999.")],
-    name: Annotated[str, typer.Option("--name", help="Its name after DatasetXXX_.")] = "BraTS",
-    enhancing_label: Annotated[
-        int | None, typer.Option("--enhancing-label", help="3 or 4, where names and labels contradict each other.")
-    ] = None,
-    num_processes: NumProcesses = None,
-) -> None:
-    """Convert BraTS to nnU-Net's raw format with its three regions; run again to complete an interrupted conversion."""
-    from nnunet_ext.datasets.brats import convert_brats
-
-    raw = os.environ.get("nnUNet_raw")
-    if not raw:
-        raise UserError("The environment variable nnUNet_raw is not set. Type: export nnUNet_raw=FOLDER")
-    result = convert_brats(source, Path(raw), dataset, name, enhancing_label, num_processes)
-    if result.scheme is not None:
-        print(f"Enhancing tumour: label {result.scheme.enhancing} ({result.scheme.reason}), converted to 3")
-    there = f" ({result.num_already_there} were there)" if result.num_already_there else ""
-    print(f"Wrote {result.num_cases} cases{there} to {result.folder}")
-
-
-@convert.command("brats-labels")
-def convert_brats_labels_command(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of predictions.")],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.")],
-    style: Annotated[
-        Literal["2020", "2023"], typer.Option("--style", help="2020: enhancing tumour 4. 2023: enhancing tumour 3.")
-    ],
-    dataset_json: DatasetJson = None,
-    num_processes: NumProcesses = None,
-) -> None:
-    """Turn predictions of a BraTS data set into the label values of the challenge."""
-    from nnunet_ext.datasets.brats_labels import convert_brats_labels
-
-    written = convert_brats_labels(source, output, style, dataset_json, num_processes)
-    print(f"Wrote {len(written)} files to {output}")
 
 
 @app.command()
@@ -125,35 +58,6 @@ def evaluate(
         table.add_row(name, *(format_number(region["metrics"][metric]["mean"]) for metric in METRICS))
     Console().print(table)
     print(f"Wrote {', '.join(sorted(path.name for path in output.iterdir()))} in {output}")
-
-
-@app.command()
-def report(
-    results: Annotated[list[Path], typer.Argument(help="Trained models' folders, or folders above them.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="HTML file to write.")] = Path("report.html"),
-    reference: Annotated[
-        Path | None, typer.Option("--reference", help="Folder of references; default: those nnU-Net validated with.")
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of images for overlays; default: imagesTr in nnUNet_raw.")
-    ] = None,
-    convention: Convention = None,
-    hd95: HD95 = "pooled",
-    num_processes: NumProcesses = None,
-) -> None:
-    """Write one HTML page about trained models: settings, learning curves, scores, overlays."""
-    from nnunet_ext.report.page import write_report
-
-    models = write_report(
-        results,
-        output,
-        reference=reference,
-        images=images,
-        convention=convention,
-        hd95_definition=hd95,
-        num_processes=num_processes,
-    )
-    print(f"Wrote {output} about {', '.join(model.name for model in models)}")
 
 
 @postprocess.command("determine")

@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from nnunet_ext.atomic import write_text_atomically
-from nnunet_ext.planning.architecture import PlansError, resolved_configuration
-from nnunet_ext.settings import PLANS_KEY, STRICT, setting_problems
+from nnunet_ext.files.atomic import write_text_atomically
+from nnunet_ext.plans.network_entry import PlansError, resolved_configuration
+from nnunet_ext.plans.settings import PLANS_KEY, STRICT, setting_problems
 from nnunet_ext.trainers.base import MethodTrainer
 
 

@@ -11,9 +11,9 @@ from zipfile import BadZipFile
 
 import torch
 
+from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.dataset_labels import DatasetLabels, read_dataset_labels
-from nnunet_ext.input_error import InputError
-from nnunet_ext.settings import PLANS_KEY, read_settings, settings_as_json
+from nnunet_ext.plans.settings import PLANS_KEY, read_settings, settings_as_json
 from nnunet_ext.trainers import TRAINERS
 
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")

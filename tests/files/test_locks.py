@@ -7,13 +7,13 @@ import sys
 
 from other_process import holding
 
-from nnunet_ext.workflow.locks import try_lock
+from nnunet_ext.files.locks import try_lock
 
 # takes the lock, starts a worker that outlives it, and turns into another command
 PARENT = """
 import os, sys, time
 from pathlib import Path
-from nnunet_ext.workflow.locks import try_lock
+from nnunet_ext.files.locks import try_lock
 assert try_lock(Path(sys.argv[1])) is not None
 worker = os.fork()
 if worker == 0:

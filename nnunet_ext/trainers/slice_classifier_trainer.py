@@ -10,7 +10,7 @@ from torch import nn
 
 from nnunet_ext.losses.slice_classification import slice_labels
 from nnunet_ext.trainers.slice_scores import SliceScores, count_slices, slice_scores
-from nnunet_ext.trainers.slice_training import SliceTrainer
+from nnunet_ext.trainers.slice_trainer import SliceTrainer
 
 SCORE_PREFIX = "slice_"
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nnunet_ext.planning.cuda_precision import cuda_mixed_precision
+from nnunet_ext.counting.cuda_precision import cuda_mixed_precision
 
 X = torch.zeros(1, 8, 4, 4, 4, dtype=torch.bfloat16)
 

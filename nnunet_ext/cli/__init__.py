@@ -1,0 +1,30 @@
+"""The ``nnunet_ext`` command line, one file a group of commands.
+
+Commands import what they need when they run: ``nnunet_ext path`` is in users' start-up files and must not wait for
+nnU-Net.
+"""
+
+import sys
+
+import typer
+
+from nnunet_ext.cli import datasets, models, plan, scores, setup, workflow
+from nnunet_ext.errors import UserError
+
+app = typer.Typer(
+    help="Multi-modal MR segmentation methods as nnU-Net v2 trainers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for group in (setup, plan, models, datasets, scores, workflow):
+    app.add_typer(group.app)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message and exit code 1."""
+    try:
+        app()
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)

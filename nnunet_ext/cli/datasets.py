@@ -1,0 +1,54 @@
+"""``nnunet_ext convert``: data sets as they are distributed, to nnU-Net's raw format and back."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from nnunet_ext.cli.options import DatasetJson, NumProcesses
+from nnunet_ext.errors import UserError
+
+app = typer.Typer()
+convert = typer.Typer(help="Data sets as they are distributed, to nnU-Net's raw format and back.", no_args_is_help=True)
+app.add_typer(convert, name="convert")
+
+
+@convert.command("brats")
+def convert_brats_command(
+    source: Annotated[Path, typer.Argument(help="Folder of BraTS cases (2018 to 2023 and later), nested or flat.")],
+    dataset: Annotated[int, typer.Option("-d", "--dataset", help="Number of the new data set, 1 to 999.")],
+    name: Annotated[str, typer.Option("--name", help="Its name after DatasetXXX_.")] = "BraTS",
+    enhancing_label: Annotated[
+        int | None, typer.Option("--enhancing-label", help="3 or 4, where names and labels contradict each other.")
+    ] = None,
+    num_processes: NumProcesses = None,
+) -> None:
+    """Convert BraTS to nnU-Net's raw format with its three regions; run again to complete an interrupted conversion."""
+    from nnunet_ext.datasets.brats import convert_brats
+
+    raw = os.environ.get("nnUNet_raw")
+    if not raw:
+        raise UserError("The environment variable nnUNet_raw is not set. Type: export nnUNet_raw=FOLDER")
+    result = convert_brats(source, Path(raw), dataset, name, enhancing_label, num_processes)
+    if result.scheme is not None:
+        print(f"Enhancing tumour: label {result.scheme.enhancing} ({result.scheme.reason}), converted to 3")
+    there = f" ({result.num_already_there} were there)" if result.num_already_there else ""
+    print(f"Wrote {result.num_cases} cases{there} to {result.folder}")
+
+
+@convert.command("brats-labels")
+def convert_brats_labels_command(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of predictions.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.")],
+    style: Annotated[
+        Literal["2020", "2023"], typer.Option("--style", help="2020: enhancing tumour 4. 2023: enhancing tumour 3.")
+    ],
+    dataset_json: DatasetJson = None,
+    num_processes: NumProcesses = None,
+) -> None:
+    """Turn predictions of a BraTS data set into the label values of the challenge."""
+    from nnunet_ext.datasets.brats_labels import convert_brats_labels
+
+    written = convert_brats_labels(source, output, style, dataset_json, num_processes)
+    print(f"Wrote {len(written)} files to {output}")

@@ -1,0 +1,78 @@
+"""Commands on trained models: ``strip``, ``attention``, ``report``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nnunet_ext.cli.options import HD95, Convention, NumProcesses
+from nnunet_ext.errors import UserError
+
+app = typer.Typer()
+
+
+@app.command()
+def strip(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model: TRAINER__PLANS__CONFIGURATION.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write; must not exist.")],
+) -> None:
+    """Copy a trained model without training-only weights and optimizer state; it predicts the same."""
+    from nnunet_ext.trained.strip import strip_model
+
+    for file, before, after in strip_model(model, output):
+        print(f"{file}: {before / 1e6:.1f} MB -> {after / 1e6:.1f} MB")
+    print(f"Predict with: nnUNetv2_predict_from_modelfolder -m {output} -i IN -o OUT")
+
+
+@app.command()
+def attention(
+    model: Annotated[Path, typer.Argument(metavar="MODEL_FOLDER", help="TRAINER__PLANS__CONFIGURATION folder.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="One file a modality, in channel order.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="PNG to write.")],
+    fold: Annotated[str | None, typer.Option("-f", "--fold", help="Fold; the first there is if not given.")] = None,
+    checkpoint: Annotated[str, typer.Option("-chk", "--checkpoint", help="Checkpoint.")] = "checkpoint_final.pth",
+    slice_index: Annotated[
+        int | None, typer.Option("--slice", help="Slice of the preprocessed image; by default the largest prediction.")
+    ] = None,
+    device: Annotated[str, typer.Option("-device", "--device", help="cuda or cpu.")] = "cuda",
+) -> None:
+    """Draw the attention maps of every level over a case, for a trained model of the attention fusion family."""
+    import torch
+
+    from nnunet_ext.trained.attention_figure import draw_attention
+    from nnunet_ext.trained.attention_maps import attention_of_case, load_attention_model
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("There is no GPU; add --device cpu.")
+    trained = load_attention_model(model, fold, checkpoint)
+    drawn = draw_attention(attention_of_case(trained, images, torch.device(device)), output, slice_index)
+    print(f"Wrote {output} (slice {drawn})")
+
+
+@app.command()
+def report(
+    results: Annotated[list[Path], typer.Argument(help="Trained models' folders, or folders above them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="HTML file to write.")] = Path("report.html"),
+    reference: Annotated[
+        Path | None, typer.Option("--reference", help="Folder of references; default: those nnU-Net validated with.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of images for overlays; default: imagesTr in nnUNet_raw.")
+    ] = None,
+    convention: Convention = None,
+    hd95: HD95 = "pooled",
+    num_processes: NumProcesses = None,
+) -> None:
+    """Write one HTML page about trained models: settings, learning curves, scores, overlays."""
+    from nnunet_ext.report.page import write_report
+
+    models = write_report(
+        results,
+        output,
+        reference=reference,
+        images=images,
+        convention=convention,
+        hd95_definition=hd95,
+        num_processes=num_processes,
+    )
+    print(f"Wrote {output} about {', '.join(model.name for model in models)}")

@@ -1,0 +1,96 @@
+"""``nnunet_ext plan``: plans with a method's settings, or planned for its network."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from nnunet_ext.errors import UserError
+
+app = typer.Typer()
+
+
+@app.command()
+def plan(
+    dataset: Annotated[str, typer.Option("-d", "--dataset", help="Dataset ID or name, as for nnU-Net.")],
+    trainer: Annotated[str, typer.Option("-tr", "--trainer", help="Trainer whose settings are set.")],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Name of the new plans, for -p of nnU-Net's commands. With --gpu-memory or --paper it can be left "
+            "out: nnUNetExt<Method>Plans, nnUNetExt<Method>PaperPlans.",
+        ),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Settings of the trainer (values as JSON), and patch_size, batch_size, base_num_features.",
+        ),
+    ] = None,
+    plans: Annotated[
+        str, typer.Option("-p", "--plans", help="Plans to start from, where nothing is planned anew.")
+    ] = "nnUNetPlans",
+    configuration: Annotated[
+        list[str] | None,
+        typer.Option("-c", "--configuration", help="Configuration that patch_size and the like apply to. Repeatable."),
+    ] = None,
+    gpu_memory: Annotated[
+        float | None,
+        typer.Option(
+            "--gpu-memory", help="Plan anew: patch and batch of this trainer's network for so many GB.", min=0
+        ),
+    ] = None,
+    paper: Annotated[
+        bool,
+        typer.Option("--paper", help="Plan anew, with the patch and batch that the publication trains with."),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace plans of this name.")] = False,
+) -> None:
+    """Write plans with settings of a method, or planned for its network, to be used with -p."""
+    if gpu_memory is not None or paper:
+        if plans != "nnUNetPlans":
+            raise UserError("-p names plans to start from; --gpu-memory and --paper plan anew.")
+        _plan_for_network(
+            dataset, trainer, output, assignments or [], gpu_memory, paper, configuration or [], overwrite
+        )
+        return
+    from nnunet_ext.planning.command import write_method_plans
+
+    if output is None:
+        raise UserError("-o names the new plans; only with --gpu-memory or --paper it can be left out.")
+    file = write_method_plans(dataset, trainer, output, assignments or [], plans, configuration or [], overwrite)
+    print(f"Wrote {file}")
+    print(f"Train with: nnUNetv2_train {dataset} CONFIGURATION FOLD -tr {trainer} -p {output}")
+
+
+def _plan_for_network(
+    dataset: str,
+    trainer: str,
+    output: str | None,
+    assignments: list[str],
+    gpu_memory: float | None,
+    paper: bool,
+    configurations: list[str],
+    overwrite: bool,
+) -> None:
+    from nnunet_ext.planning.memory_command import write_memory_plans
+    from nnunet_ext.planning.memory_table import memory_table
+
+    planned = write_memory_plans(dataset, trainer, output, assignments, gpu_memory, paper, configurations, overwrite)
+    name = planned.file.stem
+    Console().print(memory_table(planned.rows, planned.gpu_memory))
+    print("Memory is that of all tensors, counted without a GPU; kernels' workspace comes on top (docs/planning.md).")
+    for data in planned.data:
+        if data.plans == name or not data.preprocessed:
+            what = f"preprocess first: nnUNetv2_preprocess -d {dataset} -plans_name {data.plans} -c {data.source}"
+        else:
+            what = f"reuses the preprocessed data of {data.plans} {data.source} ({data.data_identifier})"
+        print(f"{data.configuration}: {what}")
+    for warning in planned.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+    print(f"Wrote {planned.file}")
+    print(f"Train with: nnUNetv2_train {dataset} CONFIGURATION FOLD -tr {trainer} -p {name}")

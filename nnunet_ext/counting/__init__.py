@@ -1,0 +1,1 @@
+"""Memory and arithmetic of a network, counted without a GPU; torch only."""

@@ -1,0 +1,1 @@
+"""Trained models' folders: reading, stripping, looking into them."""
