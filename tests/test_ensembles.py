@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from nnunet_ext import plugin
 from nnunet_ext.cli import app
-from nnunet_ext.plans.plans_file import plans_with_settings
+from nnunet_ext.planning.plans_file import plans_with_settings
 from nnunet_ext.trainers import ModalityPairingTrainer
 
 PAGE = Path(__file__).parents[1] / "docs" / "ensembles.md"

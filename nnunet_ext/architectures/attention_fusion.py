@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from nnunet_ext.architectures.fusion_decoder import CoarseHead, FusionDecoder
 from nnunet_ext.architectures.fusion_encoder import Attention, FusionEncoder
+from nnunet_ext.architectures.plannable_network import PlannableNetwork
 from nnunet_ext.architectures.stream_fusion import FUSION_RULES, stream_widths
-from nnunet_ext.counting.tensor_bytes import PlannableNetwork
 
 Decoder = Literal["interpolation", "transposed", "none"]
 

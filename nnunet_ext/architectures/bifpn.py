@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from nnunet_ext.architectures.bifpn_layer import BiFPNLayer
 from nnunet_ext.architectures.network_output import NetworkOutput
+from nnunet_ext.architectures.plannable_network import PlannableNetwork
 from nnunet_ext.architectures.slice_classifier import SliceClassifier, gate_logits
-from nnunet_ext.counting.tensor_bytes import PlannableNetwork
 
 LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}  # dimensions of a batch -> interpolation
 CONVOLUTION = {4: F.conv2d, 5: F.conv3d}

@@ -17,7 +17,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from nnunet_ext.architectures.branches import BranchInputConv, BranchwiseConv
 from nnunet_ext.architectures.network_output import NetworkOutput
-from nnunet_ext.counting.tensor_bytes import PlannableNetwork
+from nnunet_ext.architectures.plannable_network import PlannableNetwork
 
 
 class ModalityPairingUNet(PlannableNetwork):

@@ -16,8 +16,8 @@ from dynamic_network_architectures.initialization.weight_init import InitWeights
 from torch import Tensor, nn
 
 from nnunet_ext.architectures.network_output import NetworkOutput
+from nnunet_ext.architectures.plannable_network import PlannableNetwork
 from nnunet_ext.architectures.slice_classifier import SliceClassifier, gate_logits
-from nnunet_ext.counting.tensor_bytes import PlannableNetwork
 
 LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}  # dimensions of a batch -> interpolation
 

@@ -15,8 +15,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from nnunet_ext.architectures.autoencoder_branch import AutoencoderBranch, AutoencoderOutput
 from nnunet_ext.architectures.network_output import NetworkOutput
+from nnunet_ext.architectures.plannable_network import PlannableNetwork
 from nnunet_ext.architectures.segresnet import Decoder, Encoder
-from nnunet_ext.counting.tensor_bytes import PlannableNetwork
 
 PUBLISHED_BASE = 32  # "initial number of filters equal to 32", Sec. 3.1
 PUBLISHED_LATENT = 128  # "128 to represent mean, and 128 to represent std", Sec. 3.3

@@ -75,17 +75,3 @@ def training_feature_map_size(network: nn.Module, input_channels: int, input_siz
         leaves = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]
         torch.autograd.backward(leaves, [torch.empty_like(leaf) for leaf in leaves])
     return counted.peak // torch.float32.itemsize
-
-
-class PlannableNetwork(nn.Module):
-    """Network whose memory nnU-Net's planners can ask for; subclasses set ``input_channels``."""
-
-    input_channels: int
-
-    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """Values that a training step of one sample holds at its peak; nnU-Net's planners ask networks for it.
-
-        Args:
-            input_size: Spatial size of the input, in voxels; the training patch for a network that is built for one.
-        """
-        return training_feature_map_size(self, self.input_channels, input_size)

@@ -23,9 +23,9 @@ from nnunet_ext.datasets.brats_labels import (
     write_mapped,
 )
 from nnunet_ext.errors import InputError
-from nnunet_ext.evaluation.dataset_labels import read_dataset_labels
-from nnunet_ext.evaluation.label_image import GRID_TOLERANCE, check_complete, corner_distance
 from nnunet_ext.files.atomic import atomic_path, write_text_atomically
+from nnunet_ext.labels.dataset_labels import read_dataset_labels
+from nnunet_ext.labels.label_image import GRID_TOLERANCE, check_complete, corner_distance
 from nnunet_ext.parallel import map_cases
 
 FILE_ENDING = ".nii.gz"

@@ -15,14 +15,14 @@ import numpy as np
 
 from nnunet_ext.datasets.brats_files import Naming
 from nnunet_ext.errors import InputError
-from nnunet_ext.evaluation.dataset_labels import (
+from nnunet_ext.files.atomic import atomic_path
+from nnunet_ext.labels.dataset_labels import (
     DatasetLabels,
     brats_regions,
     find_dataset_json,
     read_dataset_labels,
 )
-from nnunet_ext.evaluation.label_image import check_complete
-from nnunet_ext.files.atomic import atomic_path
+from nnunet_ext.labels.label_image import check_complete
 from nnunet_ext.parallel import map_cases
 
 Style = Literal["2020", "2023"]

@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from nnunet_ext.datasets import written_whole
 from nnunet_ext.demo.error import DemoError
+from nnunet_ext.files.whole_folder import written_whole
 
 FEWEST_TRAINING_CASES = 5  # nnU-Net splits the training cases into five folds
 

@@ -9,9 +9,7 @@ import numpy as np
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.conventions import CONVENTIONS, Emptiness, apply_convention
-from nnunet_ext.evaluation.dataset_labels import DatasetLabels
 from nnunet_ext.evaluation.hausdorff import HD95Definition, hd95
-from nnunet_ext.evaluation.label_image import LabelImage, grid_difference, read_label_image
 from nnunet_ext.evaluation.overlap import (
     count_voxels,
     dice,
@@ -19,6 +17,8 @@ from nnunet_ext.evaluation.overlap import (
     sensitivity,
     specificity,
 )
+from nnunet_ext.labels.dataset_labels import DatasetLabels
+from nnunet_ext.labels.label_image import LabelImage, grid_difference, read_label_image
 
 
 def evaluate_case(

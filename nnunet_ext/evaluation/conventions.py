@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from nnunet_ext.evaluation.dataset_labels import DatasetLabels
+from nnunet_ext.labels.dataset_labels import DatasetLabels
 
 Emptiness = Literal["neither", "both", "reference", "prediction"]
 

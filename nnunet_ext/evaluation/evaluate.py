@@ -14,12 +14,12 @@ from nnunet_ext.evaluation.box_plots import box_plots, save_figure
 from nnunet_ext.evaluation.case import evaluate_case
 from nnunet_ext.evaluation.comparison import compare
 from nnunet_ext.evaluation.conventions import CONVENTIONS, default_convention
-from nnunet_ext.evaluation.dataset_labels import DatasetLabels, find_dataset_json, read_dataset_labels
 from nnunet_ext.evaluation.hausdorff import HD95_DEFINITIONS, HD95Definition
 from nnunet_ext.evaluation.markdown import summary_as_markdown
 from nnunet_ext.evaluation.overlays import cases_to_show, overlays
 from nnunet_ext.evaluation.summary import summarise
 from nnunet_ext.files.atomic import atomic_path, write_text_atomically
+from nnunet_ext.labels.dataset_labels import DatasetLabels, find_dataset_json, read_dataset_labels
 from nnunet_ext.parallel import map_cases
 
 

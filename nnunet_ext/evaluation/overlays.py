@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from nnunet_ext.errors import InputError
-from nnunet_ext.evaluation.dataset_labels import DatasetLabels, brats_regions
-from nnunet_ext.evaluation.label_image import read_array
+from nnunet_ext.labels.dataset_labels import DatasetLabels, brats_regions
+from nnunet_ext.labels.label_image import read_array
 from nnunet_ext.plans.modalities import channel_names
 
 # Fig. 2: enhancing tumor yellow, edema green, necrotic and non-enhancing tumor red

@@ -1,1 +1,1 @@
-"""nnU-Net plans for the networks of this package."""
+"""nnU-Net plans for the networks of this package: made, changed and written."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
+from nnunet_ext.planning.plans_file import parse_assignments, plans_with_settings, write_plans
 from nnunet_ext.plans.network_entry import PlansError
-from nnunet_ext.plans.plans_file import parse_assignments, plans_with_settings, write_plans
 from nnunet_ext.trainers import TRAINERS
 from nnunet_ext.trainers.base import MethodTrainer
 

@@ -10,8 +10,8 @@ from nnunet_ext.planning.command import check_name, preprocessed_folder, trainer
 from nnunet_ext.planning.data_reuse import DataSource, share_data
 from nnunet_ext.planning.memory_table import PlannedStep, planned_steps
 from nnunet_ext.planning.planner import GIGABYTE, MethodPlanner
+from nnunet_ext.planning.plans_file import CHANGES, free_file, parse_assignments, plans_with_settings, write_plans
 from nnunet_ext.plans.network_entry import PlansError
-from nnunet_ext.plans.plans_file import CHANGES, free_file, parse_assignments, plans_with_settings, write_plans
 
 DEFAULT_PLANS = "nnUNetPlans"
 DEFAULT_GPU_MEMORY = 8.0  # GB; nnU-Net's own default

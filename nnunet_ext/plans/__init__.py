@@ -1,1 +1,1 @@
-"""What a plans file says: the network's entry, settings, modalities by name; and writing such files."""
+"""What a plans file says: the network's entry, settings, modalities by name."""

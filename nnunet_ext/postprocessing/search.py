@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from nnunet_ext.evaluation.conventions import CONVENTIONS
-from nnunet_ext.evaluation.dataset_labels import DatasetLabels, Region
 from nnunet_ext.evaluation.overlap import count_voxels, dice
+from nnunet_ext.labels.dataset_labels import DatasetLabels, Region
 from nnunet_ext.postprocessing.small_components import label_components, remove_small_components
 from nnunet_ext.postprocessing.small_regions import replace_small_region
 

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import torch
 
 from nnunet_ext.errors import InputError
-from nnunet_ext.evaluation.dataset_labels import DatasetLabels, read_dataset_labels
+from nnunet_ext.labels.dataset_labels import DatasetLabels, read_dataset_labels
 from nnunet_ext.plans.settings import PLANS_KEY, read_settings, settings_as_json
 from nnunet_ext.trainers import TRAINERS
 

@@ -14,8 +14,8 @@ from nnunet_ext.losses import PlainDiceCrossEntropyLoss
 from nnunet_ext.plans.modalities import ModalityError, channel_names, resolve_master
 from nnunet_ext.plans.network_entry import PlansError, network_path, resolved_configuration
 from nnunet_ext.plans.settings import STRICT, TrainingSettings
-from nnunet_ext.schedules import EpochScheduler, halving
 from nnunet_ext.trainers.base import MethodTrainer, PublishedSize
+from nnunet_ext.trainers.schedules import EpochScheduler, halving
 
 KNOWN_MASTER = "T1ce"  # Sec. 2: T1C contributes most
 

@@ -17,10 +17,10 @@ from nnunet_ext.losses import AutoencoderRegularizedLoss
 from nnunet_ext.plans.modalities import channel_names
 from nnunet_ext.plans.network_entry import resolved_configuration
 from nnunet_ext.plans.settings import STRICT, TrainingSettings
-from nnunet_ext.schedules import EpochScheduler, poly
 from nnunet_ext.trainers.base import PublishedSize
 from nnunet_ext.trainers.paper_augmentation import PaperAugmentationTrainer
 from nnunet_ext.trainers.reconstruction_plot import most_labelled_slice, plot_reconstruction
+from nnunet_ext.trainers.schedules import EpochScheduler, poly
 
 LEVELS = 4  # Fig. 1; the endpoint is 8 times smaller than the input, Sec. 3.1
 BLOCKS = (1, 2, 2, 4)  # Fig. 1

@@ -11,8 +11,8 @@ from nnunet_ext.architectures import ModalityPairingUNet
 from nnunet_ext.losses import CompositeLoss, ModalityPairingLoss
 from nnunet_ext.plans.modalities import channel_names, resolve_groups
 from nnunet_ext.plans.settings import STRICT, TrainingSettings
-from nnunet_ext.schedules import EpochScheduler, poly, with_warmup
 from nnunet_ext.trainers.base import MethodTrainer, PublishedSize
+from nnunet_ext.trainers.schedules import EpochScheduler, poly, with_warmup
 
 KNOWN_GROUPS = [["FLAIR", "T2"], ["T1ce", "T1"]]  # Sec. 2: branch A and branch B
 

@@ -13,8 +13,8 @@ from nnunet_ext.augmentation.slice_classification import mirror_scale_and_shift
 from nnunet_ext.losses import CompositeLoss, FocalDiceLoss, SliceCrossEntropyLoss, SliceFocalLoss
 from nnunet_ext.plans.network_entry import resolved_configuration
 from nnunet_ext.plans.settings import STRICT, TrainingSettings
-from nnunet_ext.schedules import EpochScheduler, cosine, poly, with_warmup
 from nnunet_ext.trainers.paper_augmentation import PaperAugmentationTrainer
+from nnunet_ext.trainers.schedules import EpochScheduler, cosine, poly, with_warmup
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -12,7 +12,7 @@ from label_cases import BRATS_DATASET, PLAIN_DATASET, tumour, write_dataset_json
 from nnunet_ext.datasets.brats import convert_brats
 from nnunet_ext.datasets.brats_labels import convert_brats_labels, recognise_scheme
 from nnunet_ext.errors import InputError
-from nnunet_ext.evaluation.dataset_labels import read_dataset_labels
+from nnunet_ext.labels.dataset_labels import read_dataset_labels
 
 LEGACY = {"T1": "_t1", "T1ce": "_t1ce", "T2": "_t2", "FLAIR": "_flair", "seg": "_seg"}
 NEW = {"T1": "-t1n", "T1ce": "-t1c", "T2": "-t2w", "FLAIR": "-t2f", "seg": "-seg"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnunet_ext.datasets import written_whole
+from nnunet_ext.files.whole_folder import written_whole
 
 
 def test_folder_appears_only_at_the_end(tmp_path):

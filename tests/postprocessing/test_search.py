@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from label_cases import BRATS_DATASET, PLAIN_DATASET, tumour, write_dataset_json
 
-from nnunet_ext.evaluation.dataset_labels import read_dataset_labels
+from nnunet_ext.labels.dataset_labels import read_dataset_labels
 from nnunet_ext.postprocessing.search import choose, rules_for, search
 
 # tumour() has 18 enhancing voxels, 100 in the core and 294 in the whole tumour

@@ -8,7 +8,7 @@ from label_cases import BRATS_DATASET, PLAIN_DATASET
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.conventions import default_convention
-from nnunet_ext.evaluation.dataset_labels import Region, brats_regions, find_dataset_json, read_dataset_labels
+from nnunet_ext.labels.dataset_labels import Region, brats_regions, find_dataset_json, read_dataset_labels
 
 
 def read(tmp_path, content):

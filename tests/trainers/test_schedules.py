@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nnunet_ext.schedules import (
+from nnunet_ext.trainers.schedules import (
     EpochScheduler,
     cosine,
     halving,

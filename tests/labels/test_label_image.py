@@ -9,7 +9,7 @@ import pytest
 from label_cases import PLAIN_DATASET, tumour, write_image
 
 from nnunet_ext.errors import InputError
-from nnunet_ext.evaluation.label_image import grid_difference, read_label_image
+from nnunet_ext.labels.label_image import grid_difference, read_label_image
 
 PNG_DATASET = {**PLAIN_DATASET, "file_ending": ".png"}
 
