@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from nnunet_ext.cli import datasets, models, plan, scores, setup, workflow
+from nnunet_ext.cli import datasets, missing_modalities, models, plan, scores, setup, workflow
 from nnunet_ext.errors import UserError
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (setup, plan, models, datasets, scores, workflow):
+for group in (setup, plan, models, datasets, missing_modalities, scores, workflow):
     app.add_typer(group.app)
 
 

@@ -73,7 +73,7 @@ def read_pair(reference: Path, prediction: Path, labels: DatasetLabels) -> tuple
         if unknown:
             problems.append(f"{path}: label values {unknown} are not in dataset.json, which has {sorted(allowed)}.")
         images.append(image)
-    if len(images) == 2 and (difference := grid_difference(images[1], images[0])):
+    if len(images) == 2 and (difference := grid_difference(images[1].grid, images[0].grid)):
         problems.append(f"{prediction}: {difference} as in {reference}.")
     return images, problems
 

@@ -20,6 +20,21 @@ GRID_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
+class Grid:
+    """Where the voxels of an image lie.
+
+    Args:
+        shape: Voxels along each axis, ``(Z, Y, X)`` or ``(Y, X)``.
+        spacing: Voxel spacing in mm in the order of the array's axes.
+        affine: Maps voxel indices in the order ``(x, y, z)`` to mm, left-posterior-superior; None for formats without.
+    """
+
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+    affine: np.ndarray | None
+
+
+@dataclass(frozen=True)
 class LabelImage:
     """A label map and its grid.
 
@@ -32,6 +47,26 @@ class LabelImage:
     labels: np.ndarray
     spacing: tuple[float, ...]
     affine: np.ndarray | None
+
+    @property
+    def grid(self) -> Grid:
+        """Where its voxels lie."""
+        return Grid(self.labels.shape, self.spacing, self.affine)
+
+
+def read_image_grid(path: Path, dataset_json: Mapping[str, Any]) -> Grid:
+    """Read an image of one channel as nnU-Net reads it, and return its grid.
+
+    Raises:
+        InputError: The file is missing, unreadable, truncated, or has several values a voxel.
+    """
+    array, properties = read_array(path, dataset_json)
+    if len(array) != 1:
+        raise InputError(f"{path}: {len(array)} values a voxel; a channel's file has one.")
+    shape, spacing = array.shape[1:], _spacing(properties)
+    if _is_plane(shape, spacing):
+        shape, spacing = shape[1:], spacing[1:]
+    return Grid(shape, spacing, _affine(properties))
 
 
 def read_label_image(path: Path, dataset_json: Mapping[str, Any]) -> LabelImage:
@@ -46,9 +81,8 @@ def read_label_image(path: Path, dataset_json: Mapping[str, Any]) -> LabelImage:
     if not whole:
         raise InputError(f"{path}: not a label image, its values are not all whole numbers of at least 0.")
     labels = labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.uint16)
-    spacing = tuple(float(value) for value in properties["spacing"])
-    if labels.shape[0] == 1 and spacing[0] >= 998 * max(spacing[1:]):
-        # nnU-Net's mark for a two-dimensional image: one slice, 999 times as thick as a pixel is wide
+    spacing = _spacing(properties)
+    if _is_plane(labels.shape, spacing):
         labels, spacing = labels[0], spacing[1:]
     return LabelImage(labels, spacing, _affine(properties))
 
@@ -97,20 +131,20 @@ def check_complete(path: Path) -> int:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
 
 
-def grid_difference(first: LabelImage, second: LabelImage) -> str | None:
+def grid_difference(first: Grid, second: Grid) -> str | None:
     """How two images differ in shape, spacing or position; None where they lie on the same grid.
 
     The same grid means: same shape, and no corner of the image lies further than ``GRID_TOLERANCE`` times the smallest
     spacing from where the other image has it. Formats without an affine are compared by shape and spacing.
     """
-    if first.labels.shape != second.labels.shape:
-        return f"shape {first.labels.shape}, expected {second.labels.shape}"
+    if first.shape != second.shape:
+        return f"shape {first.shape}, expected {second.shape}"
     tolerance = GRID_TOLERANCE * min(second.spacing)
     if not np.allclose(first.spacing, second.spacing, rtol=0, atol=tolerance):
         return f"spacing {_rounded(first.spacing)} mm, expected {_rounded(second.spacing)} mm"
     if first.affine is None or second.affine is None:
         return None
-    distance = corner_distance(first.affine, second.affine, first.labels.shape[::-1])
+    distance = corner_distance(first.affine, second.affine, first.shape[::-1])
     if distance <= tolerance:
         return None
     return f"other affine: corners lie up to {distance:.3g} mm apart (tolerance {tolerance:.3g} mm)"
@@ -126,6 +160,15 @@ def corner_distance(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...
     """
     corners = np.array([(*corner, 1) for corner in itertools.product(*[(0, size - 1) for size in shape])], dtype=float)
     return float(np.linalg.norm((corners @ (first - second).T)[:, :-1], axis=1).max())
+
+
+def _spacing(properties: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(float(value) for value in properties["spacing"])
+
+
+def _is_plane(shape: tuple[int, ...], spacing: tuple[float, ...]) -> bool:
+    """nnU-Net's mark for a two-dimensional image: one slice, 999 times as thick as a pixel is wide."""
+    return shape[0] == 1 and spacing[0] >= 998 * max(spacing[1:])
 
 
 def _affine(properties: Mapping[str, Any]) -> np.ndarray | None:

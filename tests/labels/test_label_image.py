@@ -91,5 +91,5 @@ def test_grids_are_compared_within_the_tolerance(tmp_path, change, expected):
     write_image(tmp_path / "a.nii.gz", tumour(), spacing=(1, 1, 1))
     write_image(tmp_path / "b.nii.gz", **{"array": tumour(), "spacing": (1, 1, 1), **change})
     first, second = (read_label_image(tmp_path / f"{name}.nii.gz", PLAIN_DATASET) for name in "ba")
-    difference = grid_difference(first, second)
+    difference = grid_difference(first.grid, second.grid)
     assert difference is None if expected is None else re.match(expected, str(difference))

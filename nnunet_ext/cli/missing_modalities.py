@@ -1,0 +1,73 @@
+"""Commands for cases without some of their modalities: ``complete`` and ``subsets``."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nnunet_ext.cli.options import NumProcesses
+from nnunet_ext.errors import InputError, UserError
+
+app = typer.Typer()
+
+
+@app.command()
+def complete(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of images with incomplete cases.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write, for -i of nnUNetv2_predict.")],
+    dataset: Annotated[
+        str | None, typer.Option("-d", "--dataset", help="Dataset ID or name: its channels and normalization.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("-m", "--model", help="Instead: folder of a trained model, as for nnU-Net's -m.")
+    ] = None,
+    plans: Annotated[
+        str, typer.Option("-p", "--plans", help="With -d: plans whose normalization counts, where there are any.")
+    ] = "nnUNetPlans",
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the files that are there instead of linking.")] = False,
+    num_processes: NumProcesses = None,
+) -> None:
+    """Make a folder with incomplete cases one that nnU-Net takes: images that mean "missing" in place of what lacks."""
+    from nnunet_ext.missing_modalities.complete import complete_folder
+
+    if (dataset is None) == (model is None):
+        raise UserError("Give either the data set (-d 137) or a trained model (-m FOLDER).")
+    dataset_json, content = _of_model(model) if model is not None else _of_dataset(str(dataset), plans)
+    done = complete_folder(source, output, dataset_json, content, copy=copy, num_processes=num_processes)
+    for case, present in done.incomplete.items():
+        print(f"{case}  lacks {', '.join(name for name in done.names if name not in present)}")
+    print(f"{len(done.incomplete)} of {len(done.present)} cases lacked a modality. Wrote {output}")
+    print(f"Predict with: nnUNetv2_predict -i {output} -o PREDICTIONS ...  (a model trained with modality_dropout)")
+
+
+def _of_model(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    return _read_json(folder / "dataset.json"), _read_json(folder / "plans.json")
+
+
+def _of_dataset(dataset: str, plans: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The raw data set's ``dataset.json``, and its plans where it has been planned."""
+    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+
+    raw = os.environ.get("nnUNet_raw")
+    if not raw:
+        raise UserError("The environment variable nnUNet_raw is not set. Type: export nnUNet_raw=FOLDER")
+    try:
+        name = maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
+    except RuntimeError:
+        raise UserError(f"Dataset {dataset} was not found in {raw}.") from None
+    planned = Path(os.environ.get("nnUNet_preprocessed", ""), name, f"{plans}.json")
+    return _read_json(Path(raw, name, "dataset.json")), _read_json(planned) if planned.is_file() else None
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}).") from None
+    except ValueError as error:
+        raise InputError(f"{file}: not JSON ({error}).") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: not an object.")
+    return content

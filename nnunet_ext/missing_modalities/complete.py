@@ -1,0 +1,156 @@
+"""``nnunet_ext complete``: a folder with incomplete cases becomes one that nnU-Net's commands take."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import SimpleITK
+
+from nnunet_ext.errors import InputError
+from nnunet_ext.evaluation.label_image import Grid, grid_difference, read_image_grid
+from nnunet_ext.files.atomic import write_text_atomically
+from nnunet_ext.files.whole_folder import written_whole
+from nnunet_ext.missing_modalities.channel_files import channel_files
+from nnunet_ext.missing_modalities.fill_values import fill_values
+from nnunet_ext.missing_modalities.presence import PRESENCE_FILE
+from nnunet_ext.parallel import map_cases
+from nnunet_ext.plans.modalities import channel_names
+
+NIFTI = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class CompletedFolder:
+    """What was written.
+
+    Args:
+        folder: The folder.
+        names: Names of the channels, in order.
+        present: Case -> names of the channels that it has.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    present: dict[str, tuple[str, ...]]
+
+    @property
+    def incomplete(self) -> dict[str, tuple[str, ...]]:
+        """Cases that lack a channel -> names of the channels that they have."""
+        return {case: present for case, present in self.present.items() if len(present) < len(self.names)}
+
+
+def complete_folder(
+    source: Path,
+    output: Path,
+    dataset_json: dict[str, Any],
+    plans: dict[str, Any] | None,
+    copy: bool = False,
+    num_processes: int | None = None,
+) -> CompletedFolder:
+    """Write a folder in which every case has all channels: links to what is there, and files that mean "missing".
+
+    A missing channel is written on the case's grid with the raw value that normalization turns into 0, see
+    :func:`nnunet_ext.missing_modalities.fill_values.fill_values`. ``modalities.json`` says what each case had.
+
+    Args:
+        source: Folder of ``CASE_XXXX`` files; a sibling ``labelsTr`` of ``imagesTr`` (or ``labelsTs`` of
+            ``imagesTs``) says which cases there must be.
+        output: Folder to write; must not exist, or be empty.
+        dataset_json: Content of ``dataset.json``.
+        plans: Content of the plans file whose normalization counts; None where nothing is planned yet.
+        copy: Copy the files that are there instead of linking to them.
+        num_processes: Parallel processes; None takes one a processor, at most 8.
+
+    Raises:
+        InputError: Files that belong to no channel, a labelled case without any file, unreadable files, other grids
+            within a case, an output that exists; all problems listed, nothing written.
+    """
+    names, ending = channel_names(dataset_json), dataset_json["file_ending"]
+    cases = channel_files(source, names, ending)
+    values = fill_values(dataset_json, plans)
+    if problems := _without_any_file(source, set(cases), ending):
+        raise InputError(problems)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output} exists already. Delete it or choose another folder.")
+    map_cases(check_case, [(files, dataset_json) for files in cases.values()], num_processes, "Checking")
+    with written_whole(output) as partial:
+        work = [(case, files, partial, values, ending, copy) for case, files in cases.items()]
+        map_cases(_write_case, work, num_processes, "Writing")
+        present = {case: tuple(names[channel] for channel in sorted(files)) for case, files in cases.items()}
+        content = {"channels": names, "cases": present}
+        write_text_atomically(partial / PRESENCE_FILE, json.dumps(content, indent=4) + "\n")
+    return CompletedFolder(output, tuple(names), present)
+
+
+def check_case(files: dict[int, Path], dataset_json: dict[str, Any]) -> None:
+    """Check that the files of a case are readable images of one channel on one grid.
+
+    Raises:
+        InputError: They are not.
+    """
+    first: tuple[Path, Grid] | None = None
+    problems = []
+    for path in files.values():
+        try:
+            grid = read_image_grid(path, dataset_json)
+        except InputError as error:
+            problems += error.problems
+            continue
+        first = first or (path, grid)
+        if difference := grid_difference(grid, first[1]):
+            problems.append(f"{path}: {difference} as in {first[0].name}.")
+    if problems:
+        raise InputError(problems)
+
+
+def _without_any_file(source: Path, cases: set[str], ending: str) -> list[str]:
+    if not source.name.startswith("images"):
+        return []
+    labels = source.with_name(source.name.replace("images", "labels", 1))
+    labelled = sorted(path.name.removesuffix(ending) for path in labels.glob(f"*{ending}") if path.name[0] != ".")
+    return [
+        f"{source}: case {case} has labels in {labels.name} and no image." for case in labelled if case not in cases
+    ]
+
+
+def _write_case(
+    case: str, files: dict[int, Path], folder: Path, values: Sequence[float], ending: str, copy: bool
+) -> None:
+    template = next(iter(files.values()))
+    for channel, value in enumerate(values):
+        target = folder / f"{case}_{channel:04d}{ending}"
+        if channel not in files:
+            write_constant(template, target, value)
+        elif copy:
+            shutil.copyfile(files[channel], target)
+        else:
+            target.symlink_to(files[channel].resolve())
+
+
+def write_constant(template: Path, target: Path, value: float) -> None:
+    """Write an image that has one value everywhere.
+
+    Args:
+        template: Image whose grid and file format it takes.
+        target: File to write.
+        value: Intensity; other than 0 it is stored as 32-bit float.
+    """
+    dtype = np.float32 if value else np.uint8
+    if template.name.endswith(NIFTI):
+        # nibabel, because it keeps both of the header's orientations and takes axes that are not orthogonal
+        image = nibabel.load(template)
+        header = image.header.copy()
+        header.set_data_dtype(dtype)
+        header.set_slope_inter(1, 0)
+        nibabel.save(type(image)(np.full(image.shape, value, dtype), image.affine, header), target)
+        return
+    like = SimpleITK.ReadImage(str(template))
+    array = np.full(SimpleITK.GetArrayViewFromImage(like).shape, value, dtype)
+    constant = SimpleITK.GetImageFromArray(array)
+    constant.CopyInformation(like)
+    SimpleITK.WriteImage(constant, str(target), useCompression=True)
