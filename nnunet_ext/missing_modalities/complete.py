@@ -12,9 +12,9 @@ import numpy as np
 import SimpleITK
 
 from nnunet_ext.errors import InputError
-from nnunet_ext.evaluation.label_image import Grid, grid_difference, read_image_grid
 from nnunet_ext.files.atomic import write_text_atomically
 from nnunet_ext.files.whole_folder import written_whole
+from nnunet_ext.labels.label_image import Grid, grid_difference, read_image_grid
 from nnunet_ext.missing_modalities.channel_files import channel_files
 from nnunet_ext.missing_modalities.fill_values import fill_values
 from nnunet_ext.missing_modalities.presence import PRESENCE_FILE
