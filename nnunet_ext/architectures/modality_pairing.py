@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from dynamic_network_architectures.building_blocks.helper import get_matching_convtransp, maybe_convert_scalar_to_list
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import StackedConvBlocks
 from dynamic_network_architectures.initialization.weight_init import InitWeights_He
@@ -18,6 +19,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from nnunet_ext.architectures.branches import BranchInputConv, BranchwiseConv
 from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.plannable_network import PlannableNetwork
+
+NEGATIVE_SLOPE = 1e-2  # of the leaky ReLU that nnU-Net initializes for
 
 
 class ModalityPairingUNet(PlannableNetwork):
@@ -186,8 +189,26 @@ class ModalityPairingUNet(PlannableNetwork):
 
     @staticmethod
     def initialize(module: nn.Module) -> None:
-        """He initialization, as nnU-Net's U-Net."""
-        InitWeights_He(1e-2)(module)
+        """He initialization, as nnU-Net's U-Net; the two parts of a decoder's first convolution are drawn as one."""
+        InitWeights_He(NEGATIVE_SLOPE)(module)
+        # nn.Module.apply comes to the network last, when its convolutions have been drawn each for its own inputs
+        if isinstance(module, ModalityPairingUNet):
+            for own, skip in zip(module.own_convs, module.skip_convs, strict=True):
+                _draw_as_one(list(own.parameters()), skip.get_parameter("weight"))  # own has no bias
+
+
+@torch.no_grad()
+def _draw_as_one(own: Sequence[Tensor], skip: Tensor) -> None:
+    """Draw Eq. 3's convolution of ``[x_below, skip_A, skip_B]`` for each branch, by its number of inputs, and split it.
+
+    Args:
+        own: Weight of ``x_below`` of each branch, ``(C, C, *kernel)``.
+        skip: Weight of the skips of all branches, ``(branches * C, branches * C, *kernel)``.
+    """
+    for below, skips in zip(own, skip.chunk(len(own)), strict=True):
+        whole = nn.init.kaiming_normal_(torch.cat([below, skips], 1), a=NEGATIVE_SLOPE)
+        below.copy_(whole[:, : below.shape[1]])
+        skips.copy_(whole[:, below.shape[1] :])
 
 
 def check_groups(groups: Sequence[Sequence[int]], input_channels: int) -> None:

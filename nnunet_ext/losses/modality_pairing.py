@@ -1,5 +1,6 @@
 """Modality-pairing loss: minus the correlation of two branches' feature maps (Wang et al., BraTS 2020, Eq. 4)."""
 
+from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
@@ -17,8 +18,9 @@ def pearson_correlation(a: Tensor, b: Tensor) -> Tensor:
     .. math:: r_i = \frac{\sum_j (a_{ij} - \bar a_i)(b_{ij} - \bar b_i)}
                          {\sqrt{\sum_j (a_{ij} - \bar a_i)^2 \sum_j (b_{ij} - \bar b_i)^2}}
 
-    Computed in float32 (float64 for float64 input), whatever autocast says. A sample in which either tensor is constant
-    up to rounding has no correlation: its value and its gradients are 0.
+    Computed in float32 (float64 for float64 input), whatever autocast says, of values scaled to 1 at most, so that no
+    square or sum leaves the range of numbers. A sample in which either tensor is constant up to rounding has no
+    correlation: its value and its gradients are 0.
 
     Args:
         a: ``(B, C, *spatial)``.
@@ -35,37 +37,56 @@ class _PearsonCorrelation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        dtype = torch.promote_types(a.dtype, torch.float32)
-        mean_a, mean_b = (x.flatten(1).mean(1, keepdim=True, dtype=dtype) for x in (a, b))
+        scale_a, scale_b = _scale(a), _scale(b)
+        mean_a, mean_b = _mean(a, scale_a), _mean(b, scale_b)
         square_a, square_b, product = (torch.zeros_like(mean_a) for _ in range(3))
-        for part_a, part_b in _chunks(a, b):
-            centred_a, centred_b = part_a.to(dtype) - mean_a, part_b.to(dtype) - mean_b
+        for part_a, part_b in zip(_chunks(a, scale_a), _chunks(b, scale_b), strict=True):
+            centred_a, centred_b = part_a - mean_a, part_b - mean_b
             square_a += centred_a.square().sum(1, keepdim=True)
             square_b += centred_b.square().sum(1, keepdim=True)
             product += (centred_a * centred_b).sum(1, keepdim=True)
         varies = _varies(a, mean_a, square_a) & _varies(b, mean_b, square_b)
         norm_a, norm_b = (torch.where(varies, square, 1).sqrt() for square in (square_a, square_b))
-        # not divided by the product of the norms, which can leave float32's range
-        correlation = torch.where(varies, product / norm_a / norm_b, 0)
-        ctx.save_for_backward(a, b, mean_a, mean_b, norm_a, norm_b, correlation, varies)
+        # rounding alone can carry it past 1
+        correlation = torch.where(varies, product / norm_a / norm_b, 0).clamp(-1, 1)
+        ctx.save_for_backward(a, b, scale_a, scale_b, mean_a, mean_b, norm_a, norm_b, correlation, varies)
         return correlation.squeeze(1)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
         """With z = centred / norm: dr/da = (z_b - r z_a) / norm_a, and the same with a and b exchanged."""
-        a, b, mean_a, mean_b, norm_a, norm_b, correlation, varies = ctx.saved_tensors
+        a, b, scale_a, scale_b, mean_a, mean_b, norm_a, norm_b, correlation, varies = ctx.saved_tensors
         grad = torch.where(varies, grad_outputs[0].to(mean_a.dtype).unsqueeze(1), 0)
         grads_a, grads_b = [], []
-        for part_a, part_b in _chunks(a, b):
-            z_a = (part_a.to(mean_a.dtype) - mean_a) / norm_a
-            z_b = (part_b.to(mean_b.dtype) - mean_b) / norm_b
-            grads_a.append(((z_b - correlation * z_a) * (grad / norm_a)).to(a.dtype))
-            grads_b.append(((z_a - correlation * z_b) * (grad / norm_b)).to(b.dtype))
+        for part_a, part_b in zip(_chunks(a, scale_a), _chunks(b, scale_b), strict=True):
+            z_a, z_b = (part_a - mean_a) / norm_a, (part_b - mean_b) / norm_b
+            # norm and scale one after the other: their product can leave the range
+            grads_a.append(((z_b - correlation * z_a) * (grad / norm_a) / scale_a).to(a.dtype))
+            grads_b.append(((z_a - correlation * z_b) * (grad / norm_b) / scale_b).to(b.dtype))
         return torch.cat(grads_a, 1).view(a.shape), torch.cat(grads_b, 1).view(b.shape)
 
 
-def _chunks(a: Tensor, b: Tensor):
-    return zip(a.flatten(1).split(_CHUNK, 1), b.flatten(1).split(_CHUNK, 1), strict=True)
+def _scale(x: Tensor) -> Tensor:
+    """Largest absolute value of each sample, ``(B, 1)`` in float32 or float64.
+
+    1 where it is 0, or so small that the gradient, which grows as it shrinks, would leave the range of numbers.
+    """
+    low, high = x.flatten(1).aminmax(dim=1, keepdim=True)
+    largest = torch.maximum(-low, high).to(torch.promote_types(x.dtype, torch.float32))
+    return torch.where(largest < torch.finfo(largest.dtype).tiny, 1, largest)
+
+
+def _chunks(x: Tensor, scale: Tensor) -> Iterator[Tensor]:
+    """Scaled parts of a tensor, ``(B, _CHUNK)``."""
+    return (part.to(scale.dtype) / scale for part in x.flatten(1).split(_CHUNK, 1))
+
+
+def _mean(x: Tensor, scale: Tensor) -> Tensor:
+    """Mean of the scaled values of each sample, ``(B, 1)``."""
+    total = torch.zeros_like(scale)
+    for part in _chunks(x, scale):
+        total += part.sum(1, keepdim=True)
+    return total / x[0].numel()
 
 
 def _varies(x: Tensor, mean: Tensor, sum_of_squares: Tensor) -> Tensor:

@@ -191,6 +191,25 @@ def test_parameter_count_by_hand():
     assert sum(p.numel() for p in make().parameters()) == encoder + decoder
 
 
+@pytest.mark.parametrize("groups", [(A, B), ([0, 1], [2], [3])], ids=["two branches", "three branches"])
+def test_parts_of_the_decoders_first_convolution_are_initialized_as_one(groups):
+    network = make(groups, base=16)
+    torch.manual_seed(1)
+    network.apply(network.initialize)
+    kernel = 27
+    for level, width in enumerate((32, 16)):
+        # He for leaky ReLU: sqrt(2 / (1 + slope²) / inputs); Eq. 3 convolves x and one skip a branch
+        together = (2 / (1 + 1e-4) / ((len(groups) + 1) * width * kernel)) ** 0.5
+        alone = (2 / (1 + 1e-4) / (width * kernel)) ** 0.5
+        parts = [conv.weight for conv in network.own_convs[level].convs]
+        parts += network.skip_convs[level].weight.chunk(len(groups))
+        assert [part.std().item() for part in parts] == pytest.approx([together] * len(parts), rel=0.03)
+        assert network.later_convs[level][0].convs[0].weight.std().item() == pytest.approx(alone, rel=0.03)
+        drawn = torch.cat([part.flatten() for part in parts])
+        assert drawn.unique().numel() > 0.99 * drawn.numel()  # no branch repeats another's draw
+    assert not network.skip_convs[0].bias.any()
+
+
 def test_width_of_a_branch_is_the_width_of_the_plans():
     features = make(base=8)(torch.randn(1, 4, 8, 8, 8)).auxiliary
     assert [tuple(x.shape) for x in features] == [(1, 8, 8, 8, 8)] * 2

@@ -44,6 +44,54 @@ def test_is_invariant_to_affine_maps_of_either_input(scale, offset):
     assert ModalityPairingLoss()(a, scale * b + offset).item() == pytest.approx(expected, abs=tolerance)
 
 
+def formula(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Eq. 4 as printed, in float64."""
+    a, b = (x.double().flatten(1) - x.double().flatten(1).mean(1, keepdim=True) for x in (a, b))
+    return -(a * b).sum(1) / (a.square().sum(1) * b.square().sum(1)).sqrt()
+
+
+@pytest.mark.parametrize("scale_a", [1e-30, 1e-12, 1.0, 1e18, 1e25, 3e37])
+@pytest.mark.parametrize("scale_b", [1.0, 1e-20, 2e37])
+def test_value_and_both_gradients_are_the_formulas_over_the_range_of_float32(scale_a, scale_b):
+    a, b = pair(3, 2, 5, 6)
+    a, b = (scale_a * (a + 0.5)).requires_grad_(), (scale_b * (b - 1)).requires_grad_()
+    loss = ModalityPairingLoss()(a, b)
+    loss.backward()
+    exact = [x.detach().double().requires_grad_() for x in (a, b)]
+    expected = formula(*exact).mean()
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    for x, wanted in zip((a, b), exact, strict=True):
+        largest = wanted.grad.abs().max().item()
+        smallest_number = 1.5e-45  # of float32, where gradients of huge features end
+        difference = (x.grad.double() - wanted.grad).abs().max().item()
+        assert difference <= 1e-5 * largest + smallest_number
+        assert x.grad.any()
+
+
+def test_rounding_does_not_carry_the_correlation_past_one():
+    generator = torch.Generator().manual_seed(3)
+    a = torch.randn(300, 3, 9, generator=generator)
+    assert pearson_correlation(a, a * 1.7 + 0.2).max() <= 1
+    assert pearson_correlation(a, -a).min() >= -1
+
+
+def test_features_too_small_for_a_finite_gradient_count_as_constant():
+    a, b = (x.requires_grad_() for x in pair(2, 2, 4, 4))
+    loss = ModalityPairingLoss()(1e-41 * a, b)
+    loss.backward()
+    assert loss.item() == 0
+    assert not a.grad.any()
+    assert not b.grad.any()
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf")])
+def test_infinite_features_give_a_nan_loss(value):
+    a, b = pair(2, 2, 4, 4)
+    a[0, 0, 0, 0] = value
+    assert ModalityPairingLoss()(a, b).isnan()
+
+
 def test_gradient_is_that_of_the_formula(monkeypatch):
     monkeypatch.setattr(module, "_CHUNK", 5)  # several chunks, the last one shorter
     a, b = (x.requires_grad_() for x in pair(2, 2, 3, 2, dtype=torch.float64))
