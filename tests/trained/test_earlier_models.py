@@ -1,7 +1,7 @@
 r"""Models and post-processing written by an earlier version load and give the same as they did then.
 
-``tests/data`` was written by version 0.1.0 as of commit 9cdec15 on a CPU, PyTorch 2.14.1, from generated data only, by this
-script (imports left out; ``cases`` and ``label_cases`` as they were then)::
+``tests/data`` was written by version 0.1.0 as of commit 9cdec15 on a CPU, PyTorch 2.14.1, from generated data only, by
+this script (imports left out; ``cases`` and ``label_cases`` as they were then)::
 
     MODELS = {
         "ModalityPairingTrainer": Case(base=1),
@@ -45,7 +45,8 @@ script (imports left out; ``cases`` and ``label_cases`` as they were then)::
         write_dataset_json(Path(folder))
         predictions = write_folder(Path(folder, "pred"), {"a": many, "b": noise, "c": few})
         references = write_folder(Path(folder, "ref"), {"a": many, "b": many, "c": tumour(enhancing=False)})
-        determine_postprocessing(predictions, references, out / "postprocessing.pkl", thresholds=(3, 7, 15), num_processes=1)
+        pickle = out / "postprocessing.pkl"
+        determine_postprocessing(predictions, references, pickle, thresholds=(3, 7, 15), num_processes=1)
 """
 
 import lzma
