@@ -1,6 +1,9 @@
 """The papers' numbers: trainer, setting, value, source. Changing a default breaks this table."""
 
+import json
+import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -71,7 +74,7 @@ PAPER_VALUES = [
 
 PUBLISHED_SIZES = [
     (ModalityPairingTrainer, (128, 128, 128), 2, "Wang et al., Sec. 3.2"),
-    (AutoencoderRegularizedTrainer, (128, 192, 160), 1, "Myronenko, Sec. 3.5 and 3.7: 160x192x128, x first"),
+    (AutoencoderRegularizedTrainer, (128, 192, 160), 1, "Myronenko, Sec. 4: crop of 160x192x128, x first; Sec. 3.5"),
     (BiFPNTrainer, (96, 128, 128), 4, "Nguyen et al., Sec. 3.2: 128x128x96, x first"),
     (NestedUNetTrainer, (128, 128, 128), 2, "Nguyen et al., Sec. 3.2"),
     (AttentionFusionTrainer, (256, 256), 4, "Li et al., Sec. 2, Implementation Details"),
@@ -98,6 +101,20 @@ def test_default_is_the_papers(trainer, setting, value, source):
 @pytest.mark.parametrize(("trainer", "patch_size", "batch_size", "source"), PUBLISHED_SIZES)
 def test_published_size_is_the_papers(trainer, patch_size, batch_size, source):
     assert trainer.published_size == (patch_size, batch_size), source
+
+
+PAGES = {
+    "modality_pairing": ModalityPairingTrainer,
+    "autoencoder": AutoencoderRegularizedTrainer,
+    "attention_fusion": AttentionFusionTrainer,
+}
+
+
+@pytest.mark.parametrize(("page", "trainer"), PAGES.items())
+def test_command_for_the_published_size_on_the_methods_page_gives_it(page, trainer):
+    text = (Path(__file__).parents[1] / "docs" / "methods" / f"{page}.md").read_text()
+    found = re.findall(r"nnunet_ext plan \.\.\. 'patch_size=(\[[\d,]+\])' batch_size=(\d+)", text)
+    assert [(tuple(json.loads(patch)), int(batch)) for patch, batch in found] == [trainer.published_size]
 
 
 @pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.__name__)

@@ -15,6 +15,10 @@ from nnunet_ext.architectures.pre_activation_block import (
 )
 from nnunet_ext.architectures.without_autocast import without_autocast
 
+# Not stated: our choice, the bounds of the autoencoders of latent diffusion (Rombach et al., CVPR 2022, their code), far
+# outside what training reaches. Without bounds σ² overflows float32 from log σ² = 88.7, and the loss is infinite.
+LOG_VARIANCE_RANGE = (-30.0, 20.0)
+
 
 class AutoencoderOutput(NamedTuple):
     """What the regularizing losses need.
@@ -23,7 +27,7 @@ class AutoencoderOutput(NamedTuple):
         reconstruction: ``I_pred``, ``(B, image_channels, *patch_size)``.
         image: ``I_input``, the image channels of this step's network input, of the same shape.
         mean: ``μ``, ``(B, latent)``, float32.
-        log_variance: ``log σ²``, ``(B, latent)``, float32.
+        log_variance: ``log σ²``, ``(B, latent)``, float32, in ``LOG_VARIANCE_RANGE``.
     """
 
     reconstruction: Tensor
@@ -104,7 +108,7 @@ class AutoencoderBranch(nn.Module):
         # Not in half precision: log σ² is exponentiated twice, in the sample and in the divergence.
         with without_autocast(endpoint.device):
             mean, log_variance = self.to_distribution(reduced.to(self.to_distribution.weight.dtype)).chunk(2, dim=1)
-        return mean, log_variance
+            return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
 
     def reconstruct(self, sample: Tensor) -> Tensor:
         """Image ``(B, image_channels, *patch_size)`` from a sample ``(B, latent)``."""

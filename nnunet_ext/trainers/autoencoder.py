@@ -41,7 +41,7 @@ class AutoencoderRegularizedSettings(TrainingSettings):
     # Eq. 3 is a sum; not stated whether it was averaged: our choice is the mean, because the sum over the 15.7 million
     # values of the published patch would leave nothing of the Dice loss
     reconstruction_reduction: Literal["mean", "sum"] = "mean"
-    intensity_shift: float = Field(default=0.1, ge=0)  # Sec. 3.7; standard deviations of the channel
+    intensity_shift: float = Field(default=0.1, ge=0)  # Sec. 3.7; standard deviations of the channel in the patch
     intensity_scale: float = Field(default=0.1, ge=0, lt=1)  # Sec. 3.7
 
 
@@ -52,7 +52,7 @@ class AutoencoderRegularizedTrainer(PaperAugmentationTrainer):
     adds = "autoencoder branch that reconstructs the image in training and regularizes the encoder"
     network_class = SegResNetVAE
     settings_class = AutoencoderRegularizedSettings
-    published_size = PublishedSize((128, 192, 160), 1)  # Sec. 3.5 and 3.7: 160x192x128, from left to right first
+    published_size = PublishedSize((128, 192, 160), 1)  # crop 160x192x128, x first: Sec. 4; batch: Sec. 3.5
 
     @classmethod
     def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
