@@ -15,7 +15,7 @@ from nnunet_ext.architectures.pre_activation_block import (
 )
 from nnunet_ext.architectures.without_autocast import without_autocast
 
-# Not stated: our choice, the bounds of the autoencoders of latent diffusion (Rombach et al., CVPR 2022, their code), far
+# Not stated: our choice, the bounds of latent diffusion's autoencoders (Rombach et al., CVPR 2022, in their code), far
 # outside what training reaches. Without bounds σ² overflows float32 from log σ² = 88.7, and the loss is infinite.
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
 
