@@ -68,6 +68,7 @@ PAPER_VALUES = [
     (AttentionFusionTrainer, "weight_decay", 0.0, "not stated by Li et al.: our choice"),
     (AttentionFusionTrainer, "cross_entropy_weight", 1.0, "Li et al., alpha, Eq. 1"),
     (AttentionFusionTrainer, "dice_epsilon", 1.0, "Li et al., epsilon, Eq. 1"),
+    (AttentionFusionTrainer, "batch_dice", False, "Li et al., Eq. 1: N is the total number of pixels in the image"),
     (AttentionFusionTrainer, "attention_reduction", 16, "Li et al., r, Sec. 2, Implementation Details"),
     (AttentionFusionTrainer, "attention_dilation", 4, "Li et al., d, Sec. 2, Implementation Details"),
 ]

@@ -30,6 +30,7 @@ class AttentionFusionSettings(TrainingSettings):
     weight_decay: float = Field(0.0, ge=0)  # not stated: our choice, PyTorch's default for Adam
     cross_entropy_weight: float = Field(1.0, ge=0)  # alpha, Eq. 1
     dice_epsilon: float = Field(1.0, gt=0)  # epsilon, Eq. 1
+    batch_dice: bool = False  # Eq. 1: sums over the pixels of an image; true: of the batch
     attention_reduction: int = Field(16, ge=1)  # r, Sec. 2, Implementation Details
     attention_dilation: int = Field(4, ge=1)  # d, Sec. 2, Implementation Details; voxels of a level's feature map
     # Batch norm instead of the plans' norm. Table 1's counts fit batch norm and affine instance norm alike; off: our
@@ -125,8 +126,9 @@ class AttentionFusionTrainer(MethodTrainer):
         return PlainDiceCrossEntropyLoss(
             self.label_manager.has_regions,
             self.label_manager.ignore_label,
-            self.settings.cross_entropy_weight,
-            self.settings.dice_epsilon,
+            cross_entropy_weight=self.settings.cross_entropy_weight,
+            epsilon=self.settings.dice_epsilon,
+            batch_dice=self.settings.batch_dice,
         )
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, EpochScheduler]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nnunet_ext.losses import PlainDiceCrossEntropyLoss
+from nnunet_ext.losses import plain_dice_cross_entropy as module
 from nnunet_ext.losses.plain_dice_cross_entropy import plain_dice_loss
 
 SURE = 40.0
@@ -17,7 +18,13 @@ def labels_as_logits(labels, n_classes):
     return SURE * torch.nn.functional.one_hot(labels[:, 0], n_classes).movedim(-1, 1).float()
 
 
-def reference(logits, target, mask, regions):
+def disc(radius, size=96):
+    """A mass of this radius in the middle of an image, (1, size, size)."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    return torch.from_numpy(y**2 + x**2 <= radius**2)[None].float()
+
+
+def reference(logits, target, mask, regions, batch_dice=False):
     """Independent NumPy loss of one-hot targets (B, C, N) and a mask (B, N), Eq. 1."""
     if regions:
         p = 1 / (1 + np.exp(-logits))
@@ -27,9 +34,10 @@ def reference(logits, target, mask, regions):
         entropy = -(target * np.log(p)).sum(1)
         p, target = p[:, 1:], target[:, 1:]
     dice = []
-    for c in range(p.shape[1]):
-        pc, yc = p[:, c][mask], target[:, c][mask]
-        dice.append(1 - (2 * (pc * yc).sum() + 1) / (pc.sum() + yc.sum() + 1))
+    for images in [slice(None)] if batch_dice else [slice(b, b + 1) for b in range(len(p))]:
+        for c in range(p.shape[1]):
+            pc, yc = p[images, c][mask[images]], target[images, c][mask[images]]
+            dice.append(1 - (2 * (pc * yc).sum() + 1) / (pc.sum() + yc.sum() + 1))
     return np.mean(dice) + entropy[mask].mean()
 
 
@@ -39,10 +47,32 @@ def test_plain_dice_of_a_hand_computed_example():
     assert plain_dice_loss(probabilities, target).item() == pytest.approx(0.2)
 
 
-def test_plain_dice_sums_over_the_batch():
-    # shape: (2, 1, 2); all pixels together, not the mean of two cases
+def test_plain_dice_is_the_mean_over_images():
+    # shape: (2, 1, 2); 1 - (2 * 2 + 1) / (2 + 2 + 1) = 0, and 1 - (0 + 1) / (0 + 1 + 1) = 1/2
     probabilities, target = torch.tensor([[[1.0, 1.0]], [[0.0, 0.0]]]), torch.tensor([[[1.0, 1.0]], [[1.0, 0.0]]])
-    assert plain_dice_loss(probabilities, target).item() == pytest.approx(1 - 5 / 6)
+    assert plain_dice_loss(probabilities, target).item() == pytest.approx(1 / 4)
+    # all pixels together: 1 - (2 * 2 + 1) / (2 + 3 + 1)
+    assert plain_dice_loss(probabilities, target, batch_dice=True).item() == pytest.approx(1 - 5 / 6)
+
+
+def test_a_small_mass_counts_as_much_as_a_large_one():
+    masses = torch.stack([disc(radius) for radius in (40, 20, 8, 4)])
+    pixels = masses.sum((1, 2, 3))
+    predicted = masses.clone()
+    predicted[3] = 0
+    missed = 1 - 1 / (pixels[3] + 1)
+    assert plain_dice_loss(predicted, masses).item() == pytest.approx(missed.item() / 4)
+    batch = plain_dice_loss(predicted, masses, batch_dice=True).item()
+    assert batch == pytest.approx((pixels[3] / (2 * pixels.sum() - pixels[3] + 1)).item(), rel=1e-4)
+    assert batch < 0.01
+
+
+def test_only_sums_over_the_batch_are_summed_over_processes(monkeypatch):
+    # as of two processes with this same image: twice each sum, so that epsilon weighs half
+    monkeypatch.setattr(module, "sum_over_processes", lambda sums: 2 * sums)
+    probabilities, target = torch.tensor([[[0.5, 0.0]]]), torch.tensor([[[1.0, 0.0]]])
+    assert plain_dice_loss(probabilities, target).item() == pytest.approx(1 - 2 / 2.5)
+    assert plain_dice_loss(probabilities, target, batch_dice=True).item() == pytest.approx(1 - 3 / 4)
 
 
 def test_plain_dice_of_an_absent_class_predicted_nowhere_is_zero():
@@ -67,24 +97,28 @@ def test_undecided_logits_of_one_region():
     assert loss.item() == pytest.approx(3 / 7 + math.log(2))
 
 
+@pytest.mark.parametrize("batch_dice", [False, True])
 @pytest.mark.parametrize("ignore", [False, True])
-def test_labels_agree_with_numpy(ignore):
+def test_labels_agree_with_numpy(ignore, batch_dice):
     logits, labels = torch.randn(2, 3, 5, 4), torch.randint(0, 4 if ignore else 3, (2, 1, 5, 4))
-    loss = PlainDiceCrossEntropyLoss(ignore_label=3 if ignore else None)(logits, labels.short())
+    loss = PlainDiceCrossEntropyLoss(ignore_label=3 if ignore else None, batch_dice=batch_dice)(logits, labels.short())
     one_hot = np.eye(4)[labels[:, 0].reshape(2, -1)].transpose(0, 2, 1)[:, :3]
     mask = labels[:, 0].reshape(2, -1).numpy() != 3
-    expected = reference(logits.double().reshape(2, 3, -1).numpy(), one_hot, mask, regions=False)
+    expected = reference(logits.double().reshape(2, 3, -1).numpy(), one_hot, mask, regions=False, batch_dice=batch_dice)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("batch_dice", [False, True])
 @pytest.mark.parametrize("kind", [torch.bool, torch.float32, torch.int16])
 @pytest.mark.parametrize("ignore", [False, True])
-def test_regions_agree_with_numpy(ignore, kind):
+def test_regions_agree_with_numpy(ignore, kind, batch_dice):
     logits, target = torch.randn(2, 3, 5, 4), (torch.rand(2, 4 if ignore else 3, 5, 4) < 0.4).to(kind)
-    loss = PlainDiceCrossEntropyLoss(regions=True, ignore_label=4 if ignore else None)(logits, target)
+    loss = PlainDiceCrossEntropyLoss(True, 4 if ignore else None, batch_dice=batch_dice)(logits, target)
     flat = target.reshape(2, -1, 20).numpy().astype(float)
     mask = flat[:, 3] == 0 if ignore else np.ones((2, 20), bool)
-    expected = reference(logits.double().reshape(2, 3, -1).numpy(), flat[:, :3], mask, regions=True)
+    expected = reference(
+        logits.double().reshape(2, 3, -1).numpy(), flat[:, :3], mask, regions=True, batch_dice=batch_dice
+    )
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 

@@ -118,10 +118,10 @@ def test_loss_is_that_of_equation_1(case, tmp_path, monkeypatch):
 def test_settings_reach_loss_attention_and_norm(tmp_path, monkeypatch):
     settings = {
         "cross_entropy_weight": 0.5, "dice_epsilon": 2.0, "attention_reduction": 2, "attention_dilation": 3,
-        "batch_norm": True,
+        "batch_norm": True, "batch_dice": True,
     }  # fmt: skip
     trainer = trainer_for(Case(settings=settings), tmp_path, monkeypatch)
-    assert (trainer.loss.cross_entropy_weight, trainer.loss.epsilon) == (0.5, 2.0)
+    assert (trainer.loss.cross_entropy_weight, trainer.loss.epsilon, trainer.loss.batch_dice) == (0.5, 2.0, True)
     modules = list(trainer.network.modules())
     assert any(isinstance(m, nn.BatchNorm3d) for m in modules)
     assert not any(isinstance(m, nn.InstanceNorm3d) for m in modules)
