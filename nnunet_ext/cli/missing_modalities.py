@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from nnunet_ext.cli.options import NumProcesses
+from nnunet_ext.cli.options import Convention, NumProcesses
 from nnunet_ext.errors import InputError, UserError
 
 app = typer.Typer()
@@ -40,6 +43,61 @@ def complete(
         print(f"{case}  lacks {', '.join(name for name in done.names if name not in present)}")
     print(f"{len(done.incomplete)} of {len(done.present)} cases lacked a modality. Wrote {output}")
     print(f"Predict with: nnUNetv2_predict -i {output} -o PREDICTIONS ...  (a model trained with modality_dropout)")
+
+
+@app.command()
+def subsets(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="TRAINER__PLANS__CONFIGURATION folder.")],
+    images: Annotated[Path, typer.Option("-i", "--images", help="Folder of images with all modalities.")],
+    references: Annotated[Path, typer.Option("-r", "--references", help="Folder of their label images.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write; an earlier call continues there.")],
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="NAMES", help="Modalities of a subset, for example T1ce,FLAIR. Repeatable."),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option("--sample", min=1, help="Random orders of the modalities to estimate from, in place of all."),
+    ] = None,
+    fold: Annotated[list[str] | None, typer.Option("-f", "--fold", help="Repeatable. Default: all folds.")] = None,
+    checkpoint: Annotated[str, typer.Option("-chk", "--checkpoint", help="Checkpoint.")] = "checkpoint_final.pth",
+    disable_tta: Annotated[bool, typer.Option("--disable_tta", help="No mirrored passes, as for nnU-Net.")] = False,
+    convention: Convention = None,
+    device: Annotated[str, typer.Option("-device", "--device", help="cuda or cpu.")] = "cuda",
+) -> None:
+    """Predict from every subset of the modalities: a table of Dice, and what each modality is worth."""
+    import torch
+
+    from nnunet_ext.missing_modalities.subset_scores import score_subsets
+    from nnunet_ext.missing_modalities.subset_table import subset_cells
+    from nnunet_ext.missing_modalities.subsets import PredictionChoices
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("There is no GPU; add --device cpu.")
+    choices = PredictionChoices(
+        model=str(model.resolve()),
+        folds=tuple(fold) if fold else None,
+        checkpoint=checkpoint,
+        mirroring=not disable_tta,
+    )
+    scores = score_subsets(
+        choices,
+        images=images,
+        references=references,
+        output=output,
+        keep=[names.split(",") for names in keep or []],
+        n_orders=sample,
+        convention=convention,
+        device=torch.device(device),
+    )
+    headings, rows = subset_cells(scores)
+    table = Table(title="Mean Dice over the cases")
+    for position, name in enumerate(headings):
+        table.add_column(escape(name), justify="center" if position < len(scores.names) else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console().print(table)
+    print(f"Wrote {', '.join(sorted(path.name for path in output.iterdir() if path.is_file()))} in {output}")
 
 
 def _of_model(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,0 +1,193 @@
+"""Predictions of one loaded model from subsets of the modalities, one folder a subset."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnunetv2.inference.export_prediction import export_prediction_from_logits
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from rich.console import Console
+from rich.progress import track
+
+from nnunet_ext.errors import InputError, UserError
+from nnunet_ext.files.atomic import atomic_path, write_text_atomically
+from nnunet_ext.missing_modalities.channel_files import channel_files
+from nnunet_ext.missing_modalities.fill_values import fill_values
+from nnunet_ext.missing_modalities.presence import PRESENCE_FILE, read_presence
+from nnunet_ext.missing_modalities.shapley import Channels
+from nnunet_ext.plans.modalities import channel_names
+
+SETTINGS_FILE = "predicted_with.json"
+
+
+@dataclass(frozen=True)
+class PredictionChoices:
+    """How a model predicts, with nnU-Net's own defaults.
+
+    Args:
+        model: Folder of a trained model, ``TRAINER__PLANS__CONFIGURATION``.
+        folds: Folds whose logits are averaged; None takes all there are.
+        checkpoint: Name of the checkpoint file.
+        mirroring: Whether mirrored passes are averaged.
+    """
+
+    model: str
+    folds: tuple[str, ...] | None = None
+    checkpoint: str = "checkpoint_final.pth"
+    mirroring: bool = True
+
+
+class SubsetPredictor:
+    """A loaded model and the complete cases that it predicts from parts of.
+
+    Args:
+        choices: Model and how it predicts.
+        images: Folder of complete cases.
+        device: Where the network runs.
+
+    Raises:
+        UserError: Not a trained model, or the second stage of a cascade.
+        InputError: A case lacks a channel, or its files cannot be used.
+    """
+
+    def __init__(self, choices: PredictionChoices, images: Path, device: torch.device):
+        self.choices, self.images = choices, images
+        self.predictor = _load(choices, device)
+        self.dataset_json: dict[str, Any] = self.predictor.dataset_json
+        self.names = channel_names(self.dataset_json)
+        self.ending: str = self.dataset_json["file_ending"]
+        self.cases = complete_cases(images, self.names, self.ending)
+        self.values = fill_values(self.dataset_json, self.predictor.plans_manager.plans)
+
+    def predict(self, subsets: Sequence[Channels], output: Path) -> Iterator[tuple[Channels, str, Path]]:
+        """Predict every case from every subset into ``output/<subset>/<case>``; files that are there are kept.
+
+        A prediction equals that of ``nnUNetv2_predict`` on files that ``nnunet_ext complete`` has made: a missing
+        channel gets its raw value before nnU-Net's preprocessing, which crops and normalizes by what is there.
+
+        Args:
+            subsets: Channels to predict from.
+            output: Folder; made where it is missing.
+
+        Yields:
+            Subset, case and file of each prediction.
+
+        Raises:
+            InputError: ``output`` holds predictions made another way.
+        """
+        self._claim(output)
+        work = [(subset, case) for subset in subsets for case in self.cases]
+        loaded: tuple[str, Any, dict[str, Any]] | None = None
+        # a case at a time, so that its images are read once
+        work.sort(key=lambda item: item[1])
+        console = Console(stderr=True)
+        for subset, case in track(work, "Predicting", console=console, transient=True):
+            file = output / subset_name(subset, self.names) / f"{case}{self.ending}"
+            if not file.is_file():
+                if loaded is None or loaded[0] != case:
+                    loaded = (case, *self._read(case))
+                file.parent.mkdir(exist_ok=True)
+                self._predict_case(loaded[1], loaded[2], subset, file)
+            yield subset, case, file
+
+    def _claim(self, output: Path) -> None:
+        """Say in ``output`` how its predictions are made; predictions of another kind are not mixed with these."""
+        content = json.loads(json.dumps(asdict(self.choices) | {"images": str(self.images.resolve())}))
+        file = output / SETTINGS_FILE
+        if file.is_file():
+            made_with = json.loads(file.read_text())
+            if made_with != content:
+                other = [key for key in content if made_with.get(key) != content[key]]
+                raise InputError(
+                    f"{output} holds predictions of other {', '.join(other)} "
+                    f"({', '.join(str(made_with.get(key)) for key in other)}). Choose another folder with -o."
+                )
+            return
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise InputError(f"{output} exists already. Delete it or choose another folder with -o.")
+        output.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(file, json.dumps(content, indent=4) + "\n")
+
+    def _read(self, case: str) -> tuple[Any, dict[str, Any]]:
+        files = [str(self.cases[case][channel]) for channel in range(len(self.names))]
+        return self.predictor.plans_manager.image_reader_writer_class().read_images(files)
+
+    def _predict_case(self, images: Any, properties: dict[str, Any], subset: Channels, file: Path) -> None:
+        predictor = self.predictor
+        given = images.astype("float32")
+        for channel, value in enumerate(self.values):
+            if channel not in subset:
+                given[channel] = value
+        properties = deepcopy(properties)
+        with redirect_stdout(StringIO()):  # nnU-Net tells its progress
+            preprocessor = predictor.configuration_manager.preprocessor_class(verbose=False)
+            data, _, properties = preprocessor.run_case_npy(
+                given, None, properties, predictor.plans_manager, predictor.configuration_manager, self.dataset_json
+            )
+            logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data).float().contiguous())
+            with atomic_path(file) as temporary:
+                export_prediction_from_logits(
+                    logits.cpu().numpy(),
+                    properties,
+                    predictor.configuration_manager,
+                    predictor.plans_manager,
+                    self.dataset_json,
+                    str(temporary).removesuffix(self.ending),
+                )
+
+
+def subset_name(subset: Channels, names: Sequence[str]) -> str:
+    """Name of a subset, and of its folder: ``"T1ce+FLAIR"``."""
+    return "+".join(names[channel] for channel in subset)
+
+
+def complete_cases(folder: Path, names: Sequence[str], file_ending: str) -> Mapping[str, Mapping[int, Path]]:
+    """Files of every case of a folder in which no case lacks a channel.
+
+    Raises:
+        InputError: One does, or it did before ``nnunet_ext complete``, or files cannot be used.
+    """
+    cases = channel_files(folder, names, file_ending)
+    present: Mapping[str, Sequence[str]] = {
+        case: [names[channel] for channel in sorted(files)] for case, files in cases.items()
+    }
+    if (folder / PRESENCE_FILE).is_file():
+        present = read_presence(folder)[1]
+    problems = [
+        f"{folder}: case {case} has {', '.join(has)} only. Subsets need cases with all of {', '.join(names)}."
+        for case, has in present.items()
+        if len(has) < len(names)
+    ]
+    if problems:
+        raise InputError(problems)
+    return cases
+
+
+def _load(choices: PredictionChoices, device: torch.device) -> nnUNetPredictor:
+    folder = Path(choices.model)
+    for name in ("plans.json", "dataset.json"):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} has no {name}; give the folder TRAINER__PLANS__CONFIGURATION of nnUNet_results.")
+    found = sorted(path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{choices.checkpoint}"))
+    folds = choices.folds or tuple(fold for fold in found if fold != "all") or tuple(found)
+    if missing := [fold for fold in folds if fold not in found]:
+        raise UserError(f"{folder} has no {choices.checkpoint} for fold {', '.join(missing)}; it has {found}.")
+    if not folds:
+        raise UserError(f"{folder} has no fold with a {choices.checkpoint}.")
+    try:
+        with redirect_stdout(StringIO()):
+            predictor = nnUNetPredictor(use_mirroring=choices.mirroring, device=device, allow_tqdm=False)
+            predictor.initialize_from_trained_model_folder(str(folder), folds, choices.checkpoint)
+    except RuntimeError as error:
+        if "nnunet trainer" not in str(error):
+            raise
+        raise UserError(f"nnU-Net does not find the trainer of {folder}. Run: nnunet_ext doctor") from None
+    if predictor.configuration_manager.previous_stage_name is not None:
+        raise UserError("Subsets of the second stage of a cascade are not supported; use its first stage.")
+    return predictor
