@@ -37,10 +37,13 @@ def make(groups=(A, B), input_channels=4, dimension=3, stages=3, base=4, strides
     return network
 
 
-def two_branch_reference(network: ModalityPairingUNet, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def two_branch_reference(
+    network: ModalityPairingUNet, x: torch.Tensor
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Eq. 2 and Eq. 3 read literally: two lists of features, one convolution a branch, concatenation where it says so.
 
-    It maps the network's weights: rows ``C*m..C*(m+1)`` of a joint convolution are branch m's convolution.
+    It maps the network's weights: rows ``C*m..C*(m+1)`` of a joint convolution are branch m's convolution. Returns the
+    logits of each resolution, the highest first, and the last features of each branch.
     """
     state = network.state_dict()
     branches = range(2)
@@ -75,6 +78,7 @@ def two_branch_reference(network: ModalityPairingUNet, x: torch.Tensor) -> tuple
                 for m in branches
             ]
         skips.append(features)
+    logits = []
     for index, skip in enumerate(skips[1::-1]):
         up = f"upsamplings.{index}.convs"
         features = [
@@ -101,7 +105,8 @@ def two_branch_reference(network: ModalityPairingUNet, x: torch.Tensor) -> tuple
             )
             for m in branches
         ]
-    logits = F.conv3d(torch.cat(features, 1), state["classifiers.1.weight"], state["classifiers.1.bias"])
+        classifier = state[f"classifiers.{index}.weight"], state[f"classifiers.{index}.bias"]
+        logits.insert(0, F.conv3d(torch.cat(features, 1), *classifier))
     return logits, features
 
 
@@ -110,8 +115,15 @@ def test_output_equals_two_branch_reading_of_equations_2_and_3():
     x = torch.randn(2, 4, 8, 8, 8, dtype=torch.float64)
     output = network(x)
     logits, features = two_branch_reference(network, x)
-    torch.testing.assert_close(output.logits, logits)
+    torch.testing.assert_close(output.logits, logits[0])
     torch.testing.assert_close(list(output.auxiliary), features)
+
+
+def test_logits_of_every_resolution_read_both_branches():
+    network = make(deep_supervision=True).double()
+    x = torch.randn(2, 4, 8, 8, 8, dtype=torch.float64)
+    logits, _ = two_branch_reference(network, x)
+    torch.testing.assert_close(network(x).logits, logits)
 
 
 def capture(network, module, x):
