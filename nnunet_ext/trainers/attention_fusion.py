@@ -30,9 +30,9 @@ class AttentionFusionSettings(TrainingSettings):
     weight_decay: float = Field(0.0, ge=0)  # not stated: our choice, PyTorch's default for Adam
     cross_entropy_weight: float = Field(1.0, ge=0)  # alpha, Eq. 1
     dice_epsilon: float = Field(1.0, gt=0)  # epsilon, Eq. 1
-    batch_dice: bool = False  # Eq. 1: sums over the pixels of an image; true: of the batch
     attention_reduction: int = Field(16, ge=1)  # r, Sec. 2, Implementation Details
     attention_dilation: int = Field(4, ge=1)  # d, Sec. 2, Implementation Details; voxels of a level's feature map
+    batch_dice: bool = False  # Eq. 1: sums over the pixels of an image; true: of the batch
     # Batch norm instead of the plans' norm. Table 1's counts fit batch norm and affine instance norm alike; off: our
     # choice, because nnU-Net's batches are small
     batch_norm: bool = False
