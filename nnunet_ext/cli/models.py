@@ -72,7 +72,7 @@ def report(
         reference=reference,
         images=images,
         convention=convention,
-        hd95_definition=hd95,
+        hd95_choice=hd95,
         num_processes=num_processes,
     )
     print(f"Wrote {output} about {', '.join(model.name for model in models)}")

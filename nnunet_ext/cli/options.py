@@ -13,8 +13,10 @@ DatasetJson = Annotated[
     Path | None, typer.Option("--dataset-json", help="dataset.json; default: looked for in and above the folders.")
 ]
 HD95 = Annotated[
-    Literal["pooled", "directed"],
-    typer.Option("--hd95", help="pooled: MedPy's (nnU-Net v1). directed: surface-distance's (BraTS 2023)."),
+    Literal["pooled", "directed", "both"],
+    typer.Option(
+        "--hd95", help="pooled: MedPy's (nnU-Net v1). directed: surface-distance's (BraTS 2023). both: a column each."
+    ),
 ]
 Convention = Annotated[
     Literal["brats2020", "brats2018", "nan"] | None,

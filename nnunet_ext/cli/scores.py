@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from nnunet_ext.cli.options import HD95, Convention, DatasetJson, NumProcesses
 
@@ -36,7 +35,8 @@ def evaluate(
     """Score predictions: Dice, sensitivity, specificity, HD95, volumes; a CSV row a case and region, tables, plots."""
     from nnunet_ext.evaluation.evaluate import evaluate_folders
     from nnunet_ext.evaluation.markdown import format_number, measured_how
-    from nnunet_ext.evaluation.summary import METRICS, heading
+    from nnunet_ext.evaluation.summary import heading, metrics_of
+    from nnunet_ext.tables import text_table
 
     result = evaluate_folders(
         reference,
@@ -44,18 +44,23 @@ def evaluate(
         output,
         dataset_json=dataset_json,
         convention=convention,
-        hd95_definition=hd95,
+        hd95_choice=hd95,
         images=images,
         other=compare,
         only_predicted=only_predicted,
         num_processes=num_processes,
     )
-    table = Table(title="Means over the cases", caption="\n".join(measured_how(result.summary)), caption_justify="left")
-    table.add_column("region")
-    for metric in METRICS:
-        table.add_column(heading(metric, hd95), justify="right")
-    for name, region in result.summary["regions"].items():
-        table.add_row(name, *(format_number(region["metrics"][metric]["mean"]) for metric in METRICS))
+    regions = result.summary["regions"]
+    metrics = metrics_of(result.metrics)
+    table = text_table(
+        ["region", *(heading(metric, result.summary["hd95_definition"]) for metric in metrics)],
+        [
+            [name, *(format_number(region["metrics"][metric]["mean"]) for metric in metrics)]
+            for name, region in regions.items()
+        ],
+        title="Means over the cases",
+        caption="\n".join(measured_how(result.summary)),
+    )
     Console().print(table)
     print(f"Wrote {', '.join(sorted(path.name for path in output.iterdir()))} in {output}")
 

@@ -4,7 +4,8 @@ import os
 
 import typer
 from rich.console import Console
-from rich.table import Table
+
+from nnunet_ext.tables import text_table
 
 app = typer.Typer()
 
@@ -22,13 +23,8 @@ def list_trainers() -> None:
     """List the trainers: name for -tr, paper, and what each adds."""
     from nnunet_ext.trainers import TRAINERS
 
-    table = Table()
-    table.add_column("trainer", no_wrap=True)
-    table.add_column("paper")
-    table.add_column("what it adds")
-    for trainer in TRAINERS:
-        table.add_row(trainer.__name__, trainer.paper, trainer.adds)
-    Console().print(table)
+    rows = [[trainer.__name__, trainer.paper, trainer.adds] for trainer in TRAINERS]
+    Console().print(text_table(["trainer", "paper", "what it adds"], rows, num_left=3))
 
 
 @app.command()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from nnunet_ext.tables import text_table
+
 
 def dice_per_case(summary: Path, dataset_json: Mapping) -> dict[str, list[float]]:
     """Dice of every case: region or label name -> values, nan where reference and prediction are both empty.
@@ -30,17 +32,13 @@ def dice_table(summaries: Mapping[str, Path], dataset_json: Mapping) -> Table:
     scores = {system: dice_per_case(summary, dataset_json) for system, summary in summaries.items()}
     regions = list(next(iter(scores.values())))
     number = len(next(iter(scores.values()))[regions[0]])
-    table = Table(
+    return text_table(
+        ["System", *regions],
+        [[system, *(_mean(values[region]) for region in regions)] for system, values in scores.items()],
         title=f"Mean Dice on {number} test case{'s' if number != 1 else ''}",
         caption="nan: a region that is empty in reference and prediction has no Dice; nnU-Net leaves such cases out of "
         "the mean. A region predicted where the reference has none counts as 0.",
     )
-    table.add_column("System")
-    for region in regions:
-        table.add_column(region, justify="right")
-    for system, values in scores.items():
-        table.add_row(system, *[_mean(values[region]) for region in regions])
-    return table
 
 
 def _mean(values: list[float]) -> str:

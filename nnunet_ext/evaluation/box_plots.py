@@ -7,20 +7,21 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from nnunet_ext.evaluation.summary import METRICS, heading
+from nnunet_ext.evaluation.summary import heading, metrics_of
 from nnunet_ext.files.atomic import atomic_path
 
 NUM_COLUMNS = 3
 
 
-def box_plots(results: Mapping[str, pd.DataFrame], metrics: Sequence[str] = tuple(METRICS)) -> Figure:
+def box_plots(results: Mapping[str, pd.DataFrame], metrics: Sequence[str] | None = None) -> Figure:
     """One panel a metric, one group of boxes a region, one colour a result; whiskers to 1.5 times the quartile range.
 
     Args:
         results: Name -> rows of ``metrics.csv``; at least one.
-        metrics: Columns to show.
+        metrics: Columns to show; None shows all that there are.
     """
     rows = pd.concat([frame.assign(result=name) for name, frame in results.items()], ignore_index=True)
+    metrics = metrics or metrics_of(rows)
     definition = rows["hd95_definition"].iloc[0]
     num_columns = min(NUM_COLUMNS, len(metrics))
     num_rows = -(-len(metrics) // num_columns)

@@ -9,7 +9,7 @@ import numpy as np
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.conventions import CONVENTIONS, Emptiness, apply_convention
-from nnunet_ext.evaluation.hausdorff import HD95Definition, hd95
+from nnunet_ext.evaluation.hausdorff import HD95Choice, hd95, hd95_columns
 from nnunet_ext.evaluation.overlap import (
     count_voxels,
     dice,
@@ -27,7 +27,7 @@ def evaluate_case(
     prediction: Path,
     labels: DatasetLabels,
     convention: str,
-    hd95_definition: HD95Definition,
+    hd95_choice: HD95Choice,
 ) -> list[dict[str, Any]]:
     """Rows of ``metrics.csv`` for one case, one a region.
 
@@ -37,7 +37,7 @@ def evaluate_case(
         prediction: Label image of the prediction.
         labels: Regions to score.
         convention: Name of one of ``CONVENTIONS``.
-        hd95_definition: ``"pooled"`` or ``"directed"``.
+        hd95_choice: ``"pooled"``, ``"directed"`` or ``"both"``.
 
     Raises:
         InputError: A file cannot be used, the grids differ, or a label value is not in ``dataset.json``.
@@ -53,7 +53,7 @@ def evaluate_case(
     rows = []
     for region in labels.regions:
         masks = region.mask(truth.labels) & scored, region.mask(predicted.labels) & scored
-        metrics = evaluate_masks(*masks, truth.spacing, num_scored, convention, hd95_definition)
+        metrics = evaluate_masks(*masks, truth.spacing, num_scored, convention, hd95_choice)
         rows.append({"case": case, "region": region.name, "labels": " ".join(map(str, region.labels)), **metrics})
     return rows
 
@@ -84,7 +84,7 @@ def evaluate_masks(
     spacing: Sequence[float],
     num_scored: int,
     convention: str,
-    hd95_definition: HD95Definition,
+    hd95_choice: HD95Choice,
 ) -> dict[str, Any]:
     """Metrics, volumes in mm³ (2d: areas in mm²) and voxel counts of one region.
 
@@ -94,7 +94,7 @@ def evaluate_masks(
         spacing: Voxel spacing in mm in the order of the axes.
         num_scored: Number of voxels that are not ignored.
         convention: Name of one of ``CONVENTIONS``.
-        hd95_definition: ``"pooled"`` or ``"directed"``.
+        hd95_choice: ``"pooled"``, ``"directed"`` or ``"both"``.
     """
     counts = count_voxels(reference, prediction, num_scored)
     reference_size, predicted_size = counts.tp + counts.fn, counts.tp + counts.fp
@@ -103,11 +103,16 @@ def evaluate_masks(
         empty = "reference" if predicted_size else "both"
     elif not predicted_size:
         empty = "prediction"
+    columns = hd95_columns(hd95_choice)
+    distances = {
+        column: hd95(reference, prediction, spacing, definition) if empty == "neither" else math.nan
+        for column, definition in columns.items()
+    }
     metrics = {
         "dice": dice(counts),
         "sensitivity": sensitivity(counts),
         "specificity": specificity(counts),
-        "hd95": hd95(reference, prediction, spacing, hd95_definition) if empty == "neither" else math.nan,
+        **distances,
         "relative_volume_difference": relative_volume_difference(counts),
     }
     voxel_volume = math.prod(spacing)
@@ -119,5 +124,5 @@ def evaluate_masks(
         "empty": empty,
         **counts._asdict(),
         "convention": convention,
-        "hd95_definition": hd95_definition,
+        "hd95_definition": columns["hd95"],
     }

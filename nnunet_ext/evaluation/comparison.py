@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from nnunet_ext.errors import InputError
-from nnunet_ext.evaluation.summary import METRICS
+from nnunet_ext.evaluation.summary import metrics_of
 
 NUM_BOOTSTRAP_SAMPLES = 9999
 BOOTSTRAP_SEED = 0  # the same files give the same interval
@@ -21,9 +21,9 @@ def compare(metrics: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
         other: The same for the other result, scored with the same convention and definition of HD95.
 
     Returns:
-        One row a region and metric: ``n``, ``mean_difference``, ``ci_low`` and ``ci_high`` (95 % bootstrap interval of
-        the mean), ``wilcoxon_p`` (two-sided signed-rank test). Where the number of cases does not allow them (interval:
-        fewer than 2), they are NaN; differences that are all 0 have p = 1.
+        One row a region and metric that both results hold: ``n``, ``mean_difference``, ``ci_low`` and ``ci_high`` (95 %
+        bootstrap interval of the mean), ``wilcoxon_p`` (two-sided signed-rank test). Where the number of cases does not
+        allow them (interval: fewer than 2), they are NaN; differences that are all 0 have p = 1.
 
     Raises:
         InputError: The two results do not hold the same cases and regions, or were not scored in the same way.
@@ -35,10 +35,11 @@ def compare(metrics: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     unpaired = paired.loc[paired["_merge"] != "both", "case"]
     if len(unpaired):
         raise InputError(f"Only one of the two results holds: {', '.join(sorted(set(unpaired)))}.")
+    shared = [metric for metric in metrics_of(metrics) if metric in other]
     rows = []
     for region in metrics["region"].unique():
         of_region = paired[paired["region"] == region]
-        for metric in METRICS:
+        for metric in shared:
             differences = (of_region[metric] - of_region[f"{metric}_other"]).dropna().to_numpy()
             rows.append({"region": region, "metric": metric, **_paired_statistics(differences)})
     how = {column: metrics[column].iloc[0] for column in ("convention", "hd95_definition")}

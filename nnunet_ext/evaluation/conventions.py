@@ -71,22 +71,23 @@ def apply_convention(metrics: dict[str, float], empty: Emptiness, convention: Co
     """Metrics with the convention's values where a mask is empty.
 
     Args:
-        metrics: ``dice``, ``sensitivity``, ``specificity``, ``hd95`` and ``relative_volume_difference``.
+        metrics: ``dice``, ``sensitivity``, ``specificity``, ``relative_volume_difference``, and HD95 in one
+            column a definition, see :func:`nnunet_ext.evaluation.hausdorff.hd95_columns`.
         empty: Which of the masks are empty.
         convention: Values to use.
 
     Returns:
-        The metrics and ``hd95_without_penalty``: ``hd95``, but NaN where exactly one mask is empty.
+        The metrics, and beside each HD95 the same ``_without_penalty``: NaN where exactly one mask is empty.
     """
     result = dict(metrics)
+    distances = [name for name in metrics if name.startswith("hd95")]
     if empty == "both":
         result["dice"] = result["sensitivity"] = convention.both_empty
-        result["hd95"] = convention.both_empty_hd95
+        result |= dict.fromkeys(distances, convention.both_empty_hd95)
         result["relative_volume_difference"] = convention.both_empty_volume_difference
     elif empty in ("reference", "prediction"):
-        result["hd95"] = convention.one_empty_hd95
+        result |= dict.fromkeys(distances, convention.one_empty_hd95)
         if empty == "reference":
             result["sensitivity"] = convention.false_positive_sensitivity
     one_empty = empty in ("reference", "prediction")
-    result["hd95_without_penalty"] = math.nan if one_empty else result["hd95"]
-    return result
+    return result | {f"{name}_without_penalty": math.nan if one_empty else result[name] for name in distances}

@@ -14,7 +14,7 @@ from nnunet_ext.evaluation.box_plots import box_plots, save_figure
 from nnunet_ext.evaluation.case import evaluate_case
 from nnunet_ext.evaluation.comparison import compare
 from nnunet_ext.evaluation.conventions import CONVENTIONS, default_convention
-from nnunet_ext.evaluation.hausdorff import HD95_DEFINITIONS, HD95Definition
+from nnunet_ext.evaluation.hausdorff import HD95_CHOICES, HD95Choice
 from nnunet_ext.evaluation.markdown import summary_as_markdown
 from nnunet_ext.evaluation.overlays import cases_to_show, overlays
 from nnunet_ext.evaluation.summary import summarise
@@ -39,7 +39,7 @@ def evaluate_folders(
     *,
     dataset_json: Path | None = None,
     convention: str | None = None,
-    hd95_definition: HD95Definition = "pooled",
+    hd95_choice: HD95Choice = "pooled",
     images: Path | None = None,
     other: Path | None = None,
     only_predicted: bool = False,
@@ -55,7 +55,7 @@ def evaluate_folders(
         output: Folder to write to; made where it does not exist.
         dataset_json: The data set's ``dataset.json``; None looks for it in and above the two folders.
         convention: Name of one of ``CONVENTIONS``; None takes the data set's default.
-        hd95_definition: ``"pooled"`` or ``"directed"``.
+        hd95_choice: ``"pooled"``, ``"directed"`` or ``"both"``.
         images: Folder of the images; with it ``overlays.png`` shows the best, the median and the worst case.
         other: Folder of other predictions for the same cases; with it ``comparison.csv`` holds paired differences.
         only_predicted: Score the cases of ``prediction`` alone, where it is one fold of a cross-validation.
@@ -71,7 +71,7 @@ def evaluate_folders(
         score_files,
         labels=labels,
         convention=convention,
-        hd95_definition=hd95_definition,
+        hd95_choice=hd95_choice,
         num_processes=num_processes,
     )
     others = pair_files(reference, other, labels.file_ending, only_predicted) if other else None
@@ -105,7 +105,7 @@ def score_files(
     predictions: Mapping[str, Path],
     labels: DatasetLabels,
     convention: str | None = None,
-    hd95_definition: HD95Definition = "pooled",
+    hd95_choice: HD95Choice = "pooled",
     num_processes: int | None = None,
 ) -> pd.DataFrame:
     """Rows of ``metrics.csv``, cases in alphabetical order and regions in that of ``dataset.json``.
@@ -115,7 +115,7 @@ def score_files(
         predictions: Case -> label image.
         labels: The data set's labels.
         convention: Name of one of ``CONVENTIONS``; None takes the data set's default.
-        hd95_definition: ``"pooled"`` or ``"directed"``.
+        hd95_choice: ``"pooled"``, ``"directed"`` or ``"both"``.
         num_processes: Parallel processes; None takes one a processor, at most 8.
 
     Raises:
@@ -124,10 +124,10 @@ def score_files(
     convention = convention or default_convention(labels)
     if convention not in CONVENTIONS:
         raise InputError(f"Unknown convention '{convention}'; there are {', '.join(CONVENTIONS)}.")
-    if hd95_definition not in HD95_DEFINITIONS:
-        raise InputError(f"Unknown definition of HD95 '{hd95_definition}'; there are {', '.join(HD95_DEFINITIONS)}.")
+    if hd95_choice not in HD95_CHOICES:
+        raise InputError(f"Unknown definition of HD95 '{hd95_choice}'; there are {', '.join(HD95_CHOICES)}.")
     arguments = [
-        (case, references[case], predictions[case], labels, convention, hd95_definition) for case in sorted(predictions)
+        (case, references[case], predictions[case], labels, convention, hd95_choice) for case in sorted(predictions)
     ]
     rows = map_cases(evaluate_case, arguments, num_processes, "Scoring")
     return pd.DataFrame([row for rows_of_case in rows for row in rows_of_case])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from nnunet_ext.evaluation.summary import METRICS, STATISTICS, heading
+from nnunet_ext.evaluation.summary import STATISTICS, heading
 
 CONVENTION_WORDS = {
     "brats2020": "both masks empty: Dice 1, HD95 0 mm; one empty: Dice 0, HD95 373.12866 mm",
@@ -28,7 +28,7 @@ def summary_as_markdown(summary: dict[str, Any], comparison: pd.DataFrame | None
     """
     parts = ["# Evaluation", "", *(f"- {line}" for line in measured_how(summary)), ""]
     regions = summary["regions"]
-    for metric in METRICS:
+    for metric in next(iter(regions.values()))["metrics"]:
         rows = [
             [name, *(format_number(region["metrics"][metric][key]) for key in STATISTICS)]
             for name, region in regions.items()
@@ -60,10 +60,14 @@ COMPARISON_WORDS = (
 def measured_how(summary: dict[str, Any]) -> list[str]:
     """Lines that say how the numbers of a summary were measured."""
     convention, definition = summary["convention"], summary["hd95_definition"]
+    both = any("hd95_directed" in region["metrics"] for region in summary["regions"].values())
     return [
         f"Cases: {summary['num_cases']}",
         f"Convention for empty masks: `{convention}` ({CONVENTION_WORDS[convention]})",
-        f"HD95: `{definition}` ({DEFINITION_WORDS[definition]})",
+        *(
+            f"HD95: `{name}` ({DEFINITION_WORDS[name]})"
+            for name in ((definition, "directed") if both else (definition,))
+        ),
     ]
 
 

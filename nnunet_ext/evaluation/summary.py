@@ -5,13 +5,15 @@ from typing import Any
 
 import pandas as pd
 
-# Column of metrics.csv -> heading
+# Column of metrics.csv -> heading. Not every result has all of them, see metrics_of.
 METRICS = {
     "dice": "Dice",
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
     "hd95": "HD95 [mm]",
     "hd95_without_penalty": "HD95 without penalised cases [mm]",
+    "hd95_directed": "HD95 [mm]",
+    "hd95_directed_without_penalty": "HD95 without penalised cases [mm]",
     "relative_volume_difference": "Relative volume difference",
 }
 # Rows of Table 2 of Wang et al., BraTS 2020
@@ -19,8 +21,20 @@ STATISTICS = {"mean": "Mean", "std": "StdDev", "median": "Median", "q25": "25qua
 
 
 def heading(metric: str, hd95_definition: str) -> str:
-    """Heading of a metric; that of HD95 names its definition, without which the number means little."""
-    return f"{METRICS[metric]}, {hd95_definition}" if metric.startswith("hd95") else METRICS[metric]
+    """Heading of a metric; that of HD95 names its definition, without which the number means little.
+
+    Args:
+        metric: Column of ``metrics.csv``.
+        hd95_definition: Definition of the column ``hd95``.
+    """
+    if not metric.startswith("hd95"):
+        return METRICS[metric]
+    return f"{METRICS[metric]}, {'directed' if metric.startswith('hd95_directed') else hd95_definition}"
+
+
+def metrics_of(metrics: pd.DataFrame) -> list[str]:
+    """Metrics that rows of ``metrics.csv`` hold, in the order of tables."""
+    return [metric for metric in METRICS if metric in metrics]
 
 
 def summarise(metrics: pd.DataFrame) -> dict[str, Any]:
@@ -30,9 +44,10 @@ def summarise(metrics: pd.DataFrame) -> dict[str, Any]:
         metrics: Rows of ``metrics.csv``.
 
     Returns:
-        ``convention``, ``hd95_definition``, ``num_cases``, and ``regions``: name -> ``labels``, numbers of cases with
-        empty masks, and each metric's statistics over the cases where it has a value. The standard deviation is that
-        of a sample (n - 1); quantiles are interpolated linearly. A statistic of no values is None.
+        ``convention``, ``hd95_definition`` (of the column ``hd95``), ``num_cases``, and ``regions``: name ->
+        ``labels``, numbers of cases with empty masks, and each metric's statistics over the cases where it has a value.
+        The standard deviation is that of a sample (n - 1); quantiles are interpolated linearly. A statistic of no
+        values is None.
     """
     regions = {}
     for name, rows in metrics.groupby("region", sort=False):
@@ -42,7 +57,7 @@ def summarise(metrics: pd.DataFrame) -> dict[str, Any]:
             "false_positive_cases": int(empty.get("reference", 0)),
             "false_negative_cases": int(empty.get("prediction", 0)),
             "both_empty_cases": int(empty.get("both", 0)),
-            "metrics": {metric: _statistics(rows[metric]) for metric in METRICS},
+            "metrics": {metric: _statistics(rows[metric]) for metric in metrics_of(metrics)},
         }
     return {
         "convention": str(metrics["convention"].iloc[0]),

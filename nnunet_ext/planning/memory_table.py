@@ -9,6 +9,7 @@ from rich.table import Table
 
 from nnunet_ext.planning.training_step import StepCost, step_cost
 from nnunet_ext.plans.network_entry import HOST_NETWORKS, resolved_configuration
+from nnunet_ext.tables import text_table
 from nnunet_ext.trainers.base import MethodTrainer
 
 
@@ -76,23 +77,25 @@ def memory_table(rows: Sequence[PlannedStep], gpu_memory: float) -> Table:
         rows: From ``planned_steps``.
         gpu_memory: Memory target, in GB of 10^9 bytes.
     """
-    table = Table(title=f"A training step; memory is estimated for mixed precision, target {gpu_memory:g} GB")
-    for column in ("configuration", "network", "patch", "batch", "parameters", "memory", "of target", "arithmetic"):
-        table.add_column(column, justify="left" if column in ("configuration", "network") else "right")
-    previous = None
-    for row in rows:
-        if previous not in (None, row.configuration):
-            table.add_section()
-        previous = row.configuration
-        memory = row.cost.memory / 1e9
-        table.add_row(
+    cells = [
+        [
             row.configuration,
             row.network,
             "x".join(map(str, row.patch_size)),
             str(row.batch_size),
             f"{row.cost.parameters / 1e6:.2f} M",
-            f"{memory:.2f} GB",
-            f"{memory / gpu_memory:.0%}",
+            f"{row.cost.memory / 1e9:.2f} GB",
+            f"{row.cost.memory / 1e9 / gpu_memory:.0%}",
             f"{row.cost.operations / 1e12:.3g} Top",
-        )
+        ]
+        for row in rows
+    ]
+    table = text_table(
+        ["configuration", "network", "patch", "batch", "parameters", "memory", "of target", "arithmetic"],
+        cells,
+        title=f"A training step; memory is estimated for mixed precision, target {gpu_memory:g} GB",
+        num_left=2,
+    )
+    for row, following, line in zip(rows, rows[1:], table.rows, strict=False):
+        line.end_section = row.configuration != following.configuration
     return table

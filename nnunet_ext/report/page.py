@@ -19,10 +19,10 @@ from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.box_plots import box_plots
 from nnunet_ext.evaluation.comparison import compare
 from nnunet_ext.evaluation.evaluate import score_files
-from nnunet_ext.evaluation.hausdorff import HD95Definition
+from nnunet_ext.evaluation.hausdorff import HD95Choice
 from nnunet_ext.evaluation.markdown import COMPARISON_WORDS, comparison_cells, format_number, measured_how
 from nnunet_ext.evaluation.overlays import cases_to_show, overlays
-from nnunet_ext.evaluation.summary import METRICS, heading, summarise
+from nnunet_ext.evaluation.summary import heading, metrics_of, summarise
 from nnunet_ext.files.atomic import write_text_atomically
 from nnunet_ext.report.learning_curves import learning_curves
 from nnunet_ext.trained.model_folder import (
@@ -78,7 +78,7 @@ def write_report(
     reference: Path | None = None,
     images: Path | None = None,
     convention: str | None = None,
-    hd95_definition: HD95Definition = "pooled",
+    hd95_choice: HD95Choice = "pooled",
     num_processes: int | None = None,
 ) -> list[TrainedModel]:
     """Write the report; it needs no other file and no network.
@@ -89,7 +89,7 @@ def write_report(
         reference: Folder of references; None finds those that nnU-Net validated with.
         images: Folder of images for the overlays; None takes ``imagesTr`` of the data set where it is found.
         convention: Name of one of ``CONVENTIONS``; None takes each data set's default.
-        hd95_definition: ``"pooled"`` or ``"directed"``.
+        hd95_choice: ``"pooled"``, ``"directed"`` or ``"both"``.
         num_processes: Parallel processes; None takes one a processor, at most 8.
 
     Returns:
@@ -106,7 +106,7 @@ def write_report(
     for index, model in enumerate(models):
         section = Section(names[index], f"model-{index}")
         _describe(model, section)
-        metrics = _score(model, section, convention, hd95_definition, num_processes)
+        metrics = _score(model, section, convention, hd95_choice, num_processes)
         if metrics is not None:
             scores[index] = metrics
             _add_scores(section, metrics)
@@ -164,7 +164,7 @@ def _describe(model: TrainedModel, section: Section) -> None:
 
 
 def _score(
-    model: TrainedModel, section: Section, convention: str | None, definition: HD95Definition, num_processes: int | None
+    model: TrainedModel, section: Section, convention: str | None, hd95_choice: HD95Choice, num_processes: int | None
 ) -> pd.DataFrame | None:
     """Scores of all folds' validation cases; where a case is in several folds, that of the first."""
     predictions: dict[str, Path] = {}
@@ -182,14 +182,14 @@ def _score(
             "No validation predictions to score. nnUNetv2_train writes them at its end, or with --val."
         )
         return None
-    return score_files(references, predictions, model.labels, convention, definition, num_processes)
+    return score_files(references, predictions, model.labels, convention, hd95_choice, num_processes)
 
 
 def _add_scores(section: Section, metrics: pd.DataFrame) -> None:
     summary = summarise(metrics)
     definition = summary["hd95_definition"]
     section.how = [line.replace("`", "") for line in measured_how(summary)]
-    for metric in METRICS:
+    for metric in metrics_of(metrics):
         rows = [
             [name, *(format_number(region["metrics"][metric][key]) for key in STATISTIC_HEADINGS)]
             for name, region in summary["regions"].items()
@@ -262,7 +262,12 @@ def _overview(models: Sequence[TrainedModel], names: Sequence[str], scores: dict
 
 
 def _box_plots(results: dict[str, pd.DataFrame]) -> list[Picture]:
-    return [_picture(box_plots(results, [metric]), f"Box plot: {METRICS[metric]}") for metric in METRICS]
+    first = next(iter(results.values()))
+    definition = first["hd95_definition"].iloc[0]
+    return [
+        _picture(box_plots(results, [metric]), f"Box plot: {heading(metric, definition)}")
+        for metric in metrics_of(first)
+    ]
 
 
 def _picture(figure: Figure, description: str) -> Picture:

@@ -31,6 +31,7 @@ def test_evaluate_says_how_it_measured(data):
     output = run("evaluate", data / "labelsTr", data / "pred", "-o", data / "out", "--hd95", "directed", "-np", 1)
     assert "brats2020" in output
     assert "directed" in output
+    assert "[mm]" in output  # Rich would take it for markup
     assert (data / "out" / "summary.json").is_file()
 
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import imageio.v3 as imageio
 import numpy as np
@@ -58,9 +60,42 @@ def test_summary_counts_penalised_cases(folders):
 
 @pytest.mark.parametrize("definition", ["pooled", "directed"])
 def test_every_output_names_the_definition_of_hd95(folders, definition):
-    evaluate(folders, hd95_definition=definition, other=folders[1])
+    evaluate(folders, hd95_choice=definition, other=folders[1])
     for name in ("metrics.csv", "comparison.csv", "summary.json", "summary.md"):
         assert definition in (folders[2] / name).read_text()
+
+
+def test_both_definitions_of_hd95_come_from_one_run(folders):
+    scattered = tumour(1)
+    scattered[0, 0, :3] = 3
+    write_image(folders[1] / "b.nii.gz", scattered)
+    single = {name: evaluate(folders, hd95_choice=name).metrics for name in ("pooled", "directed")}
+    both = evaluate(folders, hd95_choice="both", other=folders[1]).metrics
+    for suffix in ("", "_without_penalty"):
+        pd.testing.assert_series_equal(both[f"hd95{suffix}"], single["pooled"][f"hd95{suffix}"])
+        expected = single["directed"][f"hd95{suffix}"]
+        pd.testing.assert_series_equal(both[f"hd95_directed{suffix}"], expected, check_names=False)
+    assert set(both["hd95_definition"]) == {"pooled"}
+    row = both.set_index(["case", "region"]).loc[("b", "enhancing tumor")]
+    assert abs(row["hd95"] - row["hd95_directed"]) > 0.01
+    page = (folders[2] / "summary.md").read_text()
+    assert "## HD95 [mm], pooled" in page
+    assert "## HD95 [mm], directed" in page
+    assert "- HD95: `directed`" in page
+    assert "HD95 [mm], directed" in page.split("## Difference to")[1]
+
+
+def test_scoring_does_not_import_what_takes_seconds(folders):
+    # each worker process imports this anew: PyTorch and MONAI took longer than scoring twenty cases
+    code = (
+        "import sys; from pathlib import Path; from nnunet_ext.labels.dataset_labels import read_dataset_labels; "
+        "from nnunet_ext.evaluation.case import evaluate_case; a, b, c = map(Path, sys.argv[1:]); "
+        "rows = evaluate_case('b', a, b, read_dataset_labels(c), 'nan', 'pooled'); assert rows[0]['hd95'] > 0; "
+        "print([name for name in ('torch', 'monai', 'matplotlib', 'pandas') if name in sys.modules])"
+    )
+    files = [folders[0] / "b.nii.gz", folders[1] / "b.nii.gz", folders[0].parent / "dataset.json"]
+    result = subprocess.run([sys.executable, "-c", code, *map(str, files)], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
 
 
 def test_convention_can_be_chosen(folders):
@@ -212,7 +247,7 @@ def test_all_bad_files_are_listed_at_once(folders, num_processes):
     ("kwargs", "message"),
     [
         ({"convention": "brats2019"}, "there are brats2020, brats2018, nan"),
-        ({"hd95_definition": "medpy"}, "there are pooled, directed"),
+        ({"hd95_choice": "medpy"}, "there are pooled, directed, both"),
     ],
 )
 def test_unknown_choice_lists_the_valid_ones(folders, kwargs, message):

@@ -75,7 +75,7 @@ def test_page_holds_settings_curves_scores_and_plots(tmp_path):
 
 def test_convention_and_definition_can_be_chosen(tmp_path):
     make_model(tmp_path, {"a": tumour()})
-    page = report(tmp_path, convention="nan", hd95_definition="directed")
+    page = report(tmp_path, convention="nan", hd95_choice="directed")
     assert "HD95 [mm], directed" in page
     assert "brats2020" not in page
 
