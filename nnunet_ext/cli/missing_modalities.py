@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from nnunet_ext.cli.options import Convention, NumProcesses
 from nnunet_ext.errors import InputError, UserError
+from nnunet_ext.tables import text_table
 
 app = typer.Typer()
 
@@ -91,12 +90,7 @@ def subsets(
         device=torch.device(device),
     )
     headings, rows = subset_cells(scores)
-    table = Table(title="Mean Dice over the cases")
-    for position, name in enumerate(headings):
-        table.add_column(escape(name), justify="center" if position < len(scores.names) else "right")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    Console().print(table)
+    Console().print(text_table(headings, rows, title="Mean Dice over the cases", num_left=len(scores.names)))
     print(f"Wrote {', '.join(sorted(path.name for path in output.iterdir() if path.is_file()))} in {output}")
 
 
