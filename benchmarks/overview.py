@@ -26,10 +26,10 @@ from networks import METHODS, Size
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from rich.console import Console
 from rich.table import Table
-from trainers import Case, initialized_trainer, make_batch
 from training_step import Step, environment
 
 from nnunet_ext.counting.arithmetic import operation_counter
+from nnunet_ext.testing import Case, make_batch, make_trainer
 from nnunet_ext.trainers import TRAINERS
 
 
@@ -46,7 +46,7 @@ class Network:
     def __init__(self, trainer_class, case: Case, folder: Path, device: torch.device):
         torch.manual_seed(0)
         with contextlib.redirect_stdout(io.StringIO()):
-            trainer = initialized_trainer(trainer_class, case, folder / trainer_class.__name__, device)
+            trainer = make_trainer(trainer_class, case, folder / trainer_class.__name__, device=device)
         self.name, self.trainer = trainer_class.__name__, trainer
         images, target = make_batch(trainer, case)
         self.images = images.to(device)

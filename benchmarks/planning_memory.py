@@ -22,12 +22,12 @@ from nnunetv2.experiment_planning.experiment_planners.network_topology import ge
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from rich.console import Console
 from rich.table import Table
-from trainers import Case
 from training_step import environment
 
 from nnunet_ext.planning.planner import GIGABYTE, MethodPlanner
 from nnunet_ext.planning.training_step import TrainingStep, step_cost
 from nnunet_ext.plans.network_entry import resolved_configuration
+from nnunet_ext.testing import Case
 from nnunet_ext.trainers import (
     AttentionFusionTrainer,
     AutoencoderRegularizedTrainer,

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
-from trainers import Case, initialized_trainer, make_batch
 from training_step import environment
 
 from nnunet_ext.architectures import NetworkOutput
+from nnunet_ext.testing import Case, make_batch, make_trainer
 from nnunet_ext.trainers import ModalityPairingTrainer
 
 NNUNET_STEPS, NNUNET_VALIDATION_STEPS = 250, 50  # of an epoch of nnU-Net
@@ -79,8 +79,8 @@ def main() -> None:
     device = torch.device(arguments.device)
     case = Case(patch_size=(arguments.side,) * 3, base=arguments.base, settings={"pairing_weight": 0.0})
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        host = initialized_trainer(nnUNetTrainer, case, Path(folder) / "host", device)
-        own = initialized_trainer(ModalityPairingTrainer, case, Path(folder) / "own", device)
+        host = make_trainer(nnUNetTrainer, case, Path(folder) / "host", device=device)
+        own = make_trainer(ModalityPairingTrainer, case, Path(folder) / "own", device=device)
         own.network = _PlainUNetAsMethod(deepcopy(host.network))
         own.set_deep_supervision_enabled = lambda enabled: None  # stays on, as the host's does between two epochs
         own.optimizer, own.lr_scheduler = own.configure_optimizers()

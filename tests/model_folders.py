@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
-from cases import make_trainer
+
+from nnunet_ext.testing import make_trainer
 
 CHECKPOINT = "checkpoint_final.pth"
 RESAMPLING = {
@@ -18,12 +19,12 @@ RESAMPLING = {
 }
 
 
-def model_folder(trainer_class, case, tmp_path, monkeypatch) -> Path:
+def model_folder(trainer_class, case, tmp_path) -> Path:
     """Folder of an untrained model of one fold."""
     plans = case.plans
     plans["configurations"][f"{case.dimension}d"].update(RESAMPLING)
     plans["foreground_intensity_properties_per_channel"] = {str(c): {} for c in range(len(case.channels))}
-    trainer = make_trainer(trainer_class, case, tmp_path, monkeypatch, plans)
+    trainer = make_trainer(trainer_class, case, tmp_path, plans)
     folder = tmp_path / "model"
     (folder / "fold_0").mkdir(parents=True)
     trainer.save_checkpoint(str(folder / "fold_0" / CHECKPOINT))

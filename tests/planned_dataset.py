@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from cases import CHANNELS, LABELS
+from nnunet_ext.testing import CHANNELS, LABELS
 
 NAME = "Dataset999_Planned"
 

@@ -8,14 +8,31 @@ import sys
 
 import pytest
 import torch
-from cases import CASES, Case, make_batch, make_trainer
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_ext import plugin
 from nnunet_ext.architectures import NetworkOutput
+from nnunet_ext.testing import Case, make_batch, make_trainer
 from nnunet_ext.trainers import TRAINERS
 
+CASES = (
+    Case(),
+    Case("regions", regions=True),
+    Case("ignore label", ignore=True),
+    Case("regions and ignore label", regions=True, ignore=True),
+    Case("2d", 2, (32, 16), ((1, 1), (2, 2), (2, 2)), ((3, 3),) * 3),
+    Case(
+        "anisotropic",
+        patch_size=(6, 16, 24),
+        strides=((1, 1, 1), (1, 2, 2), (2, 2, 2)),
+        kernel_sizes=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
+    ),
+    Case("cascade", cascade=True),
+    Case("residual encoder plans", residual=True),
+    Case("two channels", channels=("FLAIR", "T1ce"), regions=True),
+    Case("three unknown channels", channels=("b0", "b500", "b1000")),
+)
 every_trainer = pytest.mark.parametrize("trainer_class", TRAINERS, ids=lambda trainer: trainer.__name__)
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -53,8 +70,8 @@ def test_trainers_are_found_by_nnunet_in_a_fresh_process():
 
 @every_case
 @every_trainer
-def test_training_step_gives_finite_loss_and_a_gradient_to_every_parameter(trainer_class, case, tmp_path, monkeypatch):
-    trainer = make_trainer(trainer_class, case, tmp_path, monkeypatch)
+def test_training_step_gives_finite_loss_and_a_gradient_to_every_parameter(trainer_class, case, tmp_path):
+    trainer = make_trainer(trainer_class, case, tmp_path)
     # as in DDP, where nnU-Net gives the lowest resolution a weight other than 0, and unused parameters are an error
     trainer.is_ddp = True
     loss_function = trainer._build_loss()
@@ -70,8 +87,8 @@ def test_training_step_gives_finite_loss_and_a_gradient_to_every_parameter(train
 
 @every_case
 @every_trainer
-def test_train_and_validation_step_of_nnunet_run_unchanged(trainer_class, case, tmp_path, monkeypatch):
-    trainer = make_trainer(trainer_class, case, tmp_path, monkeypatch)
+def test_train_and_validation_step_of_nnunet_run_unchanged(trainer_class, case, tmp_path):
+    trainer = make_trainer(trainer_class, case, tmp_path)
     images, target = make_batch(trainer, case)
     trainer.network.train()
     before = [p.detach().clone() for p in trainer.network.parameters()]
@@ -87,8 +104,8 @@ def test_train_and_validation_step_of_nnunet_run_unchanged(trainer_class, case, 
 
 @every_case
 @every_trainer
-def test_prediction_gets_one_finite_tensor_from_the_saved_plans_alone(trainer_class, case, tmp_path, monkeypatch):
-    trainer = make_trainer(trainer_class, case, tmp_path, monkeypatch)
+def test_prediction_gets_one_finite_tensor_from_the_saved_plans_alone(trainer_class, case, tmp_path):
+    trainer = make_trainer(trainer_class, case, tmp_path)
     images, _ = make_batch(trainer, case)
     network = rebuilt_network(trainer, case, deep_supervision=False)
     network.load_state_dict(trainer.network.state_dict(), strict=True)
@@ -105,16 +122,16 @@ def test_prediction_gets_one_finite_tensor_from_the_saved_plans_alone(trainer_cl
 
 
 @every_trainer
-def test_weights_load_strictly_with_deep_supervision_on_and_off(trainer_class, tmp_path, monkeypatch):
-    trainer = make_trainer(trainer_class, Case(), tmp_path, monkeypatch)
+def test_weights_load_strictly_with_deep_supervision_on_and_off(trainer_class, tmp_path):
+    trainer = make_trainer(trainer_class, Case(), tmp_path)
     for enabled in {False, trainer.enable_deep_supervision}:
         network = rebuilt_network(trainer, Case(), enabled)
         network.load_state_dict(trainer.network.state_dict(), strict=True)
 
 
 @every_trainer
-def test_deep_supervision_is_switched_where_the_method_has_it(trainer_class, tmp_path, monkeypatch):
-    trainer = make_trainer(trainer_class, Case(), tmp_path, monkeypatch)
+def test_deep_supervision_is_switched_where_the_method_has_it(trainer_class, tmp_path):
+    trainer = make_trainer(trainer_class, Case(), tmp_path)
     trainer.network = torch.compile(trainer.network, backend="eager")
     trainer.set_deep_supervision_enabled(True)
     assert trainer.network._orig_mod.deep_supervision is trainer_class.deep_supervision
@@ -123,8 +140,8 @@ def test_deep_supervision_is_switched_where_the_method_has_it(trainer_class, tmp
 
 
 @every_trainer
-def test_compiled_network_trains_like_the_plain_one(trainer_class, tmp_path, monkeypatch):
-    trainer = make_trainer(trainer_class, Case(), tmp_path, monkeypatch)
+def test_compiled_network_trains_like_the_plain_one(trainer_class, tmp_path):
+    trainer = make_trainer(trainer_class, Case(), tmp_path)
     images, target = make_batch(trainer, Case())
     trainer.network.train()
     losses = []
@@ -137,8 +154,8 @@ def test_compiled_network_trains_like_the_plain_one(trainer_class, tmp_path, mon
 
 
 @every_trainer
-def test_checkpoint_round_trip_restores_weights_epoch_and_component_history(trainer_class, tmp_path, monkeypatch):
-    trainer = make_trainer(trainer_class, Case(), tmp_path, monkeypatch)
+def test_checkpoint_round_trip_restores_weights_epoch_and_component_history(trainer_class, tmp_path):
+    trainer = make_trainer(trainer_class, Case(), tmp_path)
     images, target = make_batch(trainer, Case())
     for epoch in range(2):
         trainer.current_epoch = epoch
@@ -146,7 +163,7 @@ def test_checkpoint_round_trip_restores_weights_epoch_and_component_history(trai
         trainer.on_train_epoch_start()
         trainer.on_train_epoch_end([trainer.train_step({"data": images, "target": target})])
     trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
-    resumed = make_trainer(trainer_class, Case(), tmp_path, monkeypatch)
+    resumed = make_trainer(trainer_class, Case(), tmp_path)
     resumed.load_checkpoint(str(tmp_path / "checkpoint.pth"))
     assert resumed.current_epoch == 2
     assert resumed.settings == trainer.settings
@@ -162,7 +179,7 @@ def test_checkpoint_round_trip_restores_weights_epoch_and_component_history(trai
 def test_saved_model_folder_predicts_through_nnunets_predictor(trainer_class, tmp_path, monkeypatch):
     """Two folds, mirroring, half precision on the way: what ``nnUNetv2_predict`` does, without its processes."""
     case = Case(regions=True)
-    trainer = make_trainer(trainer_class, case, tmp_path, monkeypatch)
+    trainer = make_trainer(trainer_class, case, tmp_path)
     trainer.inference_allowed_mirroring_axes = (0, 1, 2)
     model = tmp_path / "model"
     for fold in range(2):
@@ -179,27 +196,27 @@ def test_saved_model_folder_predicts_through_nnunets_predictor(trainer_class, tm
 
 
 @every_trainer
-def test_wrong_plans_and_settings_leave_nothing_behind(trainer_class, tmp_path, monkeypatch):
+def test_wrong_plans_and_settings_leave_nothing_behind(trainer_class, tmp_path):
     plans = Case().plans
     plans["configurations"]["3d"]["architecture"]["network_class_name"] = "some.other.Network"
     with pytest.raises(ValueError, match=r"some\.other\.Network"):
-        make_trainer(trainer_class, Case(), tmp_path, monkeypatch, plans)
+        make_trainer(trainer_class, Case(), tmp_path, plans)
     with pytest.raises(ValueError, match="no configuration '2d'"):
         trainer_class(Case().plans | {"continue_training": False}, "2d", 0, Case().dataset_json, torch.device("cpu"))
     with pytest.raises(ValueError, match=r"unknown setting 'no_such_setting'.*num_epochs"):
-        make_trainer(trainer_class, Case(settings={"no_such_setting": 1}), tmp_path, monkeypatch)
+        make_trainer(trainer_class, Case(settings={"no_such_setting": 1}), tmp_path)
     assert not (tmp_path / "nnUNet_results").exists()
 
 
 @every_trainer
-def test_settings_block_reaches_the_trainer_and_the_saved_plans(trainer_class, tmp_path, monkeypatch):
+def test_settings_block_reaches_the_trainer_and_the_saved_plans(trainer_class, tmp_path):
     changed = {"num_epochs": 7, "num_iterations_per_epoch": 3, "num_val_iterations_per_epoch": 2, "save_every": 5}
-    trainer = make_trainer(trainer_class, Case(settings=changed), tmp_path, monkeypatch)
+    trainer = make_trainer(trainer_class, Case(settings=changed), tmp_path)
     assert {name: getattr(trainer, name) for name in changed} == changed
     saved = trainer.plans_manager.plans["nnunet_ext"]
     assert changed.items() <= saved.items()
     assert set(saved) > set(changed)
-    again = make_trainer(trainer_class, Case(), tmp_path, monkeypatch, trainer.plans_manager.plans)
+    again = make_trainer(trainer_class, Case(), tmp_path, trainer.plans_manager.plans)
     assert again.settings == trainer.settings
     assert again.plans_manager.plans == trainer.plans_manager.plans
 

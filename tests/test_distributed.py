@@ -5,12 +5,12 @@ import socket
 import numpy as np
 import pytest
 import torch
-from cases import Case, make_batch, make_trainer
 from torch import distributed as dist
 from torch import multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_ext.losses import CompositeLoss
+from nnunet_ext.testing import Case, make_batch, make_trainer
 from nnunet_ext.trainers import TRAINERS
 
 # trainer -> reason why a sample's loss depends on the other samples of its batch, or on random numbers
@@ -65,7 +65,7 @@ def outcomes(tmp_path_factory):
     for trainer_class in TRAINERS:
         name = trainer_class.__name__
         torch.manual_seed(0)
-        trainer = make_trainer(trainer_class, Case(), tmp_path_factory.mktemp(name), monkeypatch)
+        trainer = make_trainer(trainer_class, Case(), tmp_path_factory.mktemp(name))
         trainer.is_ddp = True  # the loss as nnU-Net builds it for DDP
         loss_function = trainer._build_loss()
         # float64: in float32 the rounding of another batch size can flip a maximum or a ReLU

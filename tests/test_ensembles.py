@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cases import Case, make_trainer
 from label_cases import read_image
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from typer.main import get_command
@@ -19,6 +18,7 @@ from typer.main import get_command
 from nnunet_ext import plugin
 from nnunet_ext.cli import app
 from nnunet_ext.planning.plans_file import plans_with_settings
+from nnunet_ext.testing import Case, make_trainer
 from nnunet_ext.trainers import ModalityPairingTrainer
 
 PAGE = Path(__file__).parents[1] / "docs" / "ensembles.md"
@@ -62,7 +62,7 @@ def test_one_prediction_over_several_folds_averages_logits(tmp_path, monkeypatch
     model = tmp_path / "model"
     torch.manual_seed(0)
     for fold in (0, 1):
-        trainer = make_trainer(ModalityPairingTrainer, case, tmp_path / str(fold), monkeypatch)
+        trainer = make_trainer(ModalityPairingTrainer, case, tmp_path / str(fold))
         for parameter in trainer.network.parameters():
             torch.nn.init.normal_(parameter, std=1.0)  # far apart, so that the two means differ
         trainer.inference_allowed_mirroring_axes = None

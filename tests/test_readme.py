@@ -8,10 +8,10 @@ import sys
 from importlib.metadata import entry_points
 
 import pytest
-from cases import Case
 from workspace import CHECKOUT
 
 from nnunet_ext import cli
+from nnunet_ext.testing import Case
 from nnunet_ext.trainers import TRAINERS
 
 # commands whose own tests run them on images and models

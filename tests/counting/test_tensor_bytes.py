@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from cases import Case
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 
 from nnunet_ext.counting.tensor_bytes import TensorBytes, training_feature_map_size
+from nnunet_ext.testing import Case
 from nnunet_ext.trainers import (
     AttentionFusionTrainer,
     AutoencoderRegularizedTrainer,

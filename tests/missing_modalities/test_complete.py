@@ -6,7 +6,6 @@ import imageio.v3 as imageio
 import nibabel
 import numpy as np
 import pytest
-from cases import Case
 from label_cases import read_image, write_image
 from model_folders import RESAMPLING
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
@@ -15,6 +14,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunet_ext.errors import InputError
 from nnunet_ext.missing_modalities.complete import complete_folder
 from nnunet_ext.missing_modalities.presence import read_presence
+from nnunet_ext.testing import Case
 
 CHANNELS = ("T1", "CT")
 CT = {"mean": -37.3, "std": 11.7, "percentile_00_5": -90.0, "percentile_99_5": 60.0}

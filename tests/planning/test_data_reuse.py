@@ -4,9 +4,9 @@ import json
 from copy import deepcopy
 
 import pytest
-from cases import Case
 
 from nnunet_ext.planning.data_reuse import share_data
+from nnunet_ext.testing import Case
 
 
 def new_plans(case=None):

@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from cases import Case
 
 from nnunet_ext.errors import UserError
 from nnunet_ext.planning.command import write_method_plans
 from nnunet_ext.planning.plans_file import parse_assignments, plans_with_settings
+from nnunet_ext.testing import Case
 from nnunet_ext.trainers import ModalityPairingTrainer
 
 

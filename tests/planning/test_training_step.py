@@ -4,12 +4,12 @@ import os
 
 import pytest
 import torch
-from cases import Case
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_ext.counting.arithmetic import operation_counter
 from nnunet_ext.counting.tensor_bytes import TensorBytes
 from nnunet_ext.planning.training_step import TrainingStep, step_cost
+from nnunet_ext.testing import Case
 from nnunet_ext.trainers import (
     TRAINERS,
     AttentionFusionTrainer,

@@ -1,10 +1,10 @@
 """Which plans a network can be written into."""
 
 import pytest
-from cases import Case
 from torch import nn
 
 from nnunet_ext.plans.network_entry import PlansError, resolved_configuration, write_architecture
+from nnunet_ext.testing import Case
 
 
 class Network(nn.Module):

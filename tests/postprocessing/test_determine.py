@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from cases import Case
 from label_cases import read_image, tumour, write_dataset_json, write_folder, write_image
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.evaluate import evaluate_folders
 from nnunet_ext.postprocessing import remove_small_components, replace_small_region
 from nnunet_ext.postprocessing.determine import determine_postprocessing
+from nnunet_ext.testing import Case
 
 WITHOUT = tumour(enhancing=False)
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cases import Case
 from label_cases import tumour, write_folder, write_image
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.report.learning_curves import learning_curves
 from nnunet_ext.report.page import write_report
+from nnunet_ext.testing import Case
 from nnunet_ext.trained.model_folder import find_model_folders, read_model, settings_unlike_paper
 from nnunet_ext.trainers import TRAINERS, ModalityPairingTrainer
 

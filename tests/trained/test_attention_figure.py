@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from cases import Case
 from matplotlib.image import imread
 from model_folders import model_folder, write_images
 from typer.testing import CliRunner
 
 from nnunet_ext.cli import app
 from nnunet_ext.errors import UserError
+from nnunet_ext.testing import Case
 from nnunet_ext.trained.attention_figure import draw_attention, slice_with_most_foreground
 from nnunet_ext.trained.attention_maps import CaseAttention
 from nnunet_ext.trainers import AttentionFusionTrainer
@@ -61,9 +61,9 @@ def test_wrong_output_raises(file, index, message, tmp_path):
         draw_attention(case(), tmp_path / file, index)
 
 
-def test_command_writes_the_figure(tmp_path, monkeypatch):
+def test_command_writes_the_figure(tmp_path):
     flat = Case("2d", 2, (16, 16), ((1, 1), (2, 2)), ((3, 3),) * 2, channels=("T2", "T1ce"))
-    folder = model_folder(AttentionFusionTrainer, flat, tmp_path, monkeypatch)
+    folder = model_folder(AttentionFusionTrainer, flat, tmp_path)
     images = [str(file) for file in write_images(tmp_path, (3, 16, 16))]
     output = tmp_path / "maps.png"
     result = CliRunner().invoke(app, ["attention", str(folder), *images, "-o", str(output), "--device", "cpu"])

@@ -5,21 +5,21 @@ import os
 
 import pytest
 import torch
-from cases import Case, make_trainer
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from typer.testing import CliRunner
 
 from nnunet_ext import plugin
 from nnunet_ext.cli import app
+from nnunet_ext.testing import Case, make_trainer
 from nnunet_ext.trained.strip import StripError, strip_model
 from nnunet_ext.trainers import AutoencoderRegularizedTrainer, ModalityPairingTrainer
 
 CASE = Case(regions=True)
 
 
-def trained_model(trainer_class, folder, monkeypatch):
+def trained_model(trainer_class, folder):
     """A model folder of two folds as nnU-Net leaves it, after one optimizer step so that there is optimizer state."""
-    trainer = make_trainer(trainer_class, CASE, folder, monkeypatch)
+    trainer = make_trainer(trainer_class, CASE, folder)
     for parameter in trainer.network.parameters():
         parameter.grad = torch.ones_like(parameter)
     trainer.optimizer.step()
@@ -73,7 +73,7 @@ def test_original_is_left_as_it_was_and_training_can_start_from_the_stripped_pla
     strip_model(model, tmp_path / "slim")
     assert {file: file.read_bytes() for file in model.rglob("*") if file.is_file()} == before
     plans = json.loads((tmp_path / "slim" / "plans.json").read_text())
-    trainer = make_trainer(AutoencoderRegularizedTrainer, CASE, tmp_path, monkeypatch, plans)
+    trainer = make_trainer(AutoencoderRegularizedTrainer, CASE, tmp_path, plans)
     assert trainer.network.autoencoder is not None
 
 

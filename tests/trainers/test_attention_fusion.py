@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
-from cases import Case, make_batch, make_trainer
 from torch import nn
 
 from nnunet_ext.losses import PlainDiceCrossEntropyLoss
 from nnunet_ext.plans.modalities import ModalityError
 from nnunet_ext.plans.network_entry import PlansError
+from nnunet_ext.testing import Case, make_batch, make_trainer
 from nnunet_ext.trainers import (
     AttentionFusionTrainer,
     AttentionFusionTrainerNoDA,
@@ -41,8 +41,8 @@ PUBLISHED = {
 }
 
 
-def trainer_for(case, tmp_path, monkeypatch, trainer_class=AttentionFusionTrainer):
-    return make_trainer(trainer_class, case, tmp_path, monkeypatch)
+def trainer_for(case, tmp_path, trainer_class=AttentionFusionTrainer):
+    return make_trainer(trainer_class, case, tmp_path)
 
 
 @pytest.mark.parametrize("trainer_class", PUBLISHED, ids=lambda trainer: trainer.__name__)
@@ -172,6 +172,6 @@ def test_variant_without_augmentation_neither_deforms_nor_mirrors(trainer_class,
 def test_saved_plans_survive_json_and_train_again(tmp_path, monkeypatch):
     trainer = trainer_for(Case(), tmp_path, monkeypatch)
     saved = json.loads(json.dumps(trainer.plans_manager.plans))
-    again = make_trainer(AttentionFusionTrainer, Case(), tmp_path, monkeypatch, saved)
+    again = make_trainer(AttentionFusionTrainer, Case(), tmp_path, saved)
     again.network.load_state_dict(trainer.network.state_dict())
     assert again.settings == trainer.settings

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import Case, make_batch, make_trainer
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nnunet_ext.files.checkpoint import UnreadableCheckpointError, check_readable
+from nnunet_ext.testing import Case, make_batch, make_trainer
 from nnunet_ext.trainers import ModalityPairingTrainer
 from nnunet_ext.trainers.base import NonFiniteLossError
 
 
 @pytest.fixture
-def trainer(tmp_path, monkeypatch):
-    return make_trainer(ModalityPairingTrainer, Case(), tmp_path, monkeypatch)
+def trainer(tmp_path):
+    return make_trainer(ModalityPairingTrainer, Case(), tmp_path)
 
 
 def weights(trainer):
@@ -68,10 +68,10 @@ class ScalarReads(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_training_step_reads_no_more_numbers_from_the_device_than_nnunets(tmp_path, monkeypatch):
+def test_training_step_reads_no_more_numbers_from_the_device_than_nnunets(tmp_path):
     reads = {}
     for trainer_class in (nnUNetTrainer, ModalityPairingTrainer):
-        trainer = make_trainer(trainer_class, Case(), tmp_path / trainer_class.__name__, monkeypatch, scaler=True)
+        trainer = make_trainer(trainer_class, Case(), tmp_path / trainer_class.__name__, scaler=True)
         trainer.network.train()
         with ScalarReads() as counted:
             trainer.train_step(batch_of(trainer))

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import Case, make_batch, make_trainer
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_ext.losses import ModalityPairingLoss
+from nnunet_ext.testing import Case, make_batch, make_trainer
 from nnunet_ext.trainers import ModalityPairingTrainer
 
 
-def trainer_for(case, tmp_path, monkeypatch):
-    return make_trainer(ModalityPairingTrainer, case, tmp_path, monkeypatch)
+def trainer_for(case, tmp_path):
+    return make_trainer(ModalityPairingTrainer, case, tmp_path)
 
 
 @pytest.mark.parametrize("case", [Case(), Case(regions=True), Case(ignore=True)], ids=["labels", "regions", "ignore"])

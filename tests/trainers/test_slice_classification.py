@@ -7,7 +7,6 @@ import pytest
 import torch
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
-from cases import Case, make_batch, make_trainer
 
 from nnunet_ext.losses.slice_classification import (
     FocalDiceLoss,
@@ -15,6 +14,7 @@ from nnunet_ext.losses.slice_classification import (
     SliceFocalLoss,
     slice_labels,
 )
+from nnunet_ext.testing import Case, make_batch, make_trainer
 from nnunet_ext.trainers import BiFPNClassifierTrainer, BiFPNTrainer, NestedUNetClassifierTrainer, NestedUNetTrainer
 from nnunet_ext.trainers.slice_scores import count_slices, slice_scores
 
@@ -48,9 +48,9 @@ def test_nested_u_net_takes_five_levels_whose_widths_have_no_limit():
     assert kwargs["strides"] == [[1, 1, 1], *[[2, 2, 2]] * 4]
 
 
-def test_bifpn_keeps_anisotropic_strides_and_then_has_no_transposed_convolution(tmp_path, monkeypatch):
+def test_bifpn_keeps_anisotropic_strides_and_then_has_no_transposed_convolution(tmp_path):
     case = Case(patch_size=(6, 16, 16), strides=((1, 1, 1), (1, 2, 2), (2, 2, 2)))
-    trainer = make_trainer(BiFPNClassifierTrainer, case, tmp_path, monkeypatch)
+    trainer = make_trainer(BiFPNClassifierTrainer, case, tmp_path)
     assert network_kwargs(trainer)["strides"] == [[1, 2, 2], [2, 2, 2]]
     assert len(trainer.network.classifier.upsample) == 0
     assert trainer.network.train()(torch.randn(1, 4, 6, 16, 16)).auxiliary.shape == (1, 3, 6)
@@ -107,9 +107,9 @@ def test_ablations_have_no_classifier_and_no_setting_of_it(trainer_class):
 
 @pytest.mark.parametrize("trainer_class", CLASSIFIERS)
 @pytest.mark.parametrize("regions", [True, False])
-def test_loss_is_the_sum_of_equation_3(trainer_class, regions, tmp_path, monkeypatch):
+def test_loss_is_the_sum_of_equation_3(trainer_class, regions, tmp_path):
     case = Case(regions=regions, settings={"focal_alpha": 0.4, "focal_gamma": 1.0})
-    trainer = make_trainer(trainer_class, case, tmp_path, monkeypatch)
+    trainer = make_trainer(trainer_class, case, tmp_path)
     images, target = make_batch(trainer, case)
     output = trainer.network.train()(images)
     focal = {"alpha": 0.4, "gamma": 1.0}
@@ -131,23 +131,23 @@ POLY = {0: 1e-4, 9: 1e-3, 10: 1e-3, 105: 1e-3 * 0.5**0.9, 199: 1e-3 * (1 / 190) 
     [(BiFPNClassifierTrainer, *row) for row in COSINE.items()]
     + [(NestedUNetClassifierTrainer, *row) for row in POLY.items()],
 )
-def test_learning_rate(trainer_class, epoch, rate, tmp_path, monkeypatch):
-    trainer = make_trainer(trainer_class, Case(), tmp_path, monkeypatch)
+def test_learning_rate(trainer_class, epoch, rate, tmp_path):
+    trainer = make_trainer(trainer_class, Case(), tmp_path)
     trainer.lr_scheduler.step(epoch)
     assert isinstance(trainer.optimizer, torch.optim.Adam)
     assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(rate, rel=1e-6)
 
 
-def test_schedule_is_a_setting_and_short_trainings_may_be_all_warm_up(tmp_path, monkeypatch):
+def test_schedule_is_a_setting_and_short_trainings_may_be_all_warm_up(tmp_path):
     case = Case(settings={"schedule": "poly", "num_epochs": 5})
-    trainer = make_trainer(BiFPNTrainer, case, tmp_path, monkeypatch)
+    trainer = make_trainer(BiFPNTrainer, case, tmp_path)
     assert [trainer.lr_scheduler.learning_rate(epoch) for epoch in range(5)] == pytest.approx(
         [1e-4, 2e-4, 3e-4, 4e-4, 5e-4]
     )
 
 
-def test_augmentation_is_the_papers_and_keeps_nnunets_label_steps(tmp_path, monkeypatch):
-    trainer = make_trainer(BiFPNTrainer, Case(regions=True), tmp_path, monkeypatch)
+def test_augmentation_is_the_papers_and_keeps_nnunets_label_steps(tmp_path):
+    trainer = make_trainer(BiFPNTrainer, Case(regions=True), tmp_path)
     rotation, dummy_2d, initial_patch, axes = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
     assert list(initial_patch) == [16, 16, 16]
     assert axes == trainer.inference_allowed_mirroring_axes == (0, 1, 2)
@@ -193,9 +193,9 @@ def validate(trainer, case, epoch, batches):
 @pytest.mark.parametrize("trainer_class", CLASSIFIERS)
 @pytest.mark.parametrize("gate", [True, False])
 @pytest.mark.parametrize("regions", [True, False])
-def test_scores_of_validation_slices_are_logged_per_region(trainer_class, gate, regions, tmp_path, monkeypatch):
+def test_scores_of_validation_slices_are_logged_per_region(trainer_class, gate, regions, tmp_path):
     case = Case(regions=regions, ignore=True, settings={"gate_slices": gate})
-    trainer = make_trainer(trainer_class, case, tmp_path, monkeypatch)
+    trainer = make_trainer(trainer_class, case, tmp_path)
     batches = [make_batch(trainer, case, seed) for seed in range(2)]
     balance_classifier(trainer.network, batches[0][0])
     trainer.network = torch.compile(trainer.network, backend="eager") if gate and regions else trainer.network
@@ -221,26 +221,26 @@ def test_scores_of_validation_slices_are_logged_per_region(trainer_class, gate, 
 
 
 @pytest.mark.parametrize("trainer_class", CLASSIFIERS)
-def test_score_history_survives_resuming(trainer_class, tmp_path, monkeypatch):
+def test_score_history_survives_resuming(trainer_class, tmp_path):
     case = Case()
-    trainer = make_trainer(trainer_class, case, tmp_path, monkeypatch)
+    trainer = make_trainer(trainer_class, case, tmp_path)
     for epoch in range(2):
         validate(trainer, case, epoch, [make_batch(trainer, case, epoch)])
     trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
-    resumed = make_trainer(trainer_class, case, tmp_path, monkeypatch)
+    resumed = make_trainer(trainer_class, case, tmp_path)
     resumed.load_checkpoint(str(tmp_path / "checkpoint.pth"))
     old, new = (t.logger.local_logger.my_fantastic_logging for t in (trainer, resumed))
     assert all(len(new[name]) == 2 for name in SCORES)
     assert str([new[name] for name in SCORES]) == str([old[name] for name in SCORES])  # text: nan equals nan
 
 
-def test_scores_missing_from_an_older_history_are_nan(tmp_path, monkeypatch):
-    trainer = make_trainer(BiFPNClassifierTrainer, Case(), tmp_path, monkeypatch)
+def test_scores_missing_from_an_older_history_are_nan(tmp_path):
+    trainer = make_trainer(BiFPNClassifierTrainer, Case(), tmp_path)
     for name in SCORES:
         del trainer.logger.local_logger.my_fantastic_logging[name]
     trainer.current_epoch = 1
     trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
-    resumed = make_trainer(BiFPNClassifierTrainer, Case(), tmp_path, monkeypatch)
+    resumed = make_trainer(BiFPNClassifierTrainer, Case(), tmp_path)
     resumed.load_checkpoint(str(tmp_path / "checkpoint.pth"))
     history = resumed.logger.local_logger.my_fantastic_logging["slice_accuracy"]
     assert len(history) == 2
