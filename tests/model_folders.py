@@ -24,7 +24,7 @@ def model_folder(trainer_class, case, tmp_path) -> Path:
     plans = case.plans
     plans["configurations"][f"{case.dimension}d"].update(RESAMPLING)
     plans["foreground_intensity_properties_per_channel"] = {str(c): {} for c in range(len(case.channels))}
-    trainer = make_trainer(trainer_class, case, tmp_path, plans)
+    trainer = make_trainer(trainer_class, case, tmp_path, plans=plans)
     folder = tmp_path / "model"
     (folder / "fold_0").mkdir(parents=True)
     trainer.save_checkpoint(str(folder / "fold_0" / CHECKPOINT))

@@ -200,7 +200,7 @@ def test_wrong_plans_and_settings_leave_nothing_behind(trainer_class, tmp_path):
     plans = Case().plans
     plans["configurations"]["3d"]["architecture"]["network_class_name"] = "some.other.Network"
     with pytest.raises(ValueError, match=r"some\.other\.Network"):
-        make_trainer(trainer_class, Case(), tmp_path, plans)
+        make_trainer(trainer_class, Case(), tmp_path, plans=plans)
     with pytest.raises(ValueError, match="no configuration '2d'"):
         trainer_class(Case().plans | {"continue_training": False}, "2d", 0, Case().dataset_json, torch.device("cpu"))
     with pytest.raises(ValueError, match=r"unknown setting 'no_such_setting'.*num_epochs"):
@@ -216,7 +216,7 @@ def test_settings_block_reaches_the_trainer_and_the_saved_plans(trainer_class, t
     saved = trainer.plans_manager.plans["nnunet_ext"]
     assert changed.items() <= saved.items()
     assert set(saved) > set(changed)
-    again = make_trainer(trainer_class, Case(), tmp_path, trainer.plans_manager.plans)
+    again = make_trainer(trainer_class, Case(), tmp_path, plans=trainer.plans_manager.plans)
     assert again.settings == trainer.settings
     assert again.plans_manager.plans == trainer.plans_manager.plans
 

@@ -15,6 +15,7 @@ def make_trainer(
     trainer_class: type,
     case: Case,
     folder: Path,
+    *,
     plans: dict[str, Any] | None = None,
     device: torch.device | None = None,
     scaler: bool = False,

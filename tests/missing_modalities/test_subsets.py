@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cases import Case
 from label_cases import read_image, write_image
 from model_folders import model_folder
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -18,6 +17,7 @@ from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.missing_modalities.complete import complete_folder
 from nnunet_ext.missing_modalities.subset_scores import choose_subsets, score_subsets
 from nnunet_ext.missing_modalities.subsets import PredictionChoices, subset_name
+from nnunet_ext.testing import Case
 from nnunet_ext.trainers import ModalityPairingTrainer
 
 NAMES = ("FLAIR", "T1ce")
@@ -44,7 +44,7 @@ def model(tmp_path, monkeypatch):
             write_image(tmp_path / "images" / f"{name}_{channel:04d}.nii.gz", head(10 * (name == "b") + channel))
         labels = np.random.default_rng(3).integers(0, 4, SHAPE).astype(np.uint8)
         write_image(tmp_path / "labels" / f"{name}.nii.gz", labels)
-    return model_folder(ModalityPairingTrainer, case, tmp_path, monkeypatch)
+    return model_folder(ModalityPairingTrainer, case, tmp_path)
 
 
 def scored(model, tmp_path, **options):
@@ -52,7 +52,7 @@ def scored(model, tmp_path, **options):
     return score_subsets(choices, tmp_path / "images", tmp_path / "labels", tmp_path / "out", **options)
 
 
-def test_subset_equals_nnunets_prediction_of_completed_files(model, tmp_path, monkeypatch):
+def test_subset_equals_nnunets_prediction_of_completed_files(model, tmp_path):
     scored(model, tmp_path, keep=[["T1ce"]])
     for name in ("a", "b"):
         (tmp_path / "part").mkdir(exist_ok=True)

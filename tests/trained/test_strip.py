@@ -43,7 +43,7 @@ def predict(model, monkeypatch):
 
 
 def test_stripped_model_predicts_the_same_bits_with_nnunets_predictor(tmp_path, monkeypatch):
-    model = trained_model(AutoencoderRegularizedTrainer, tmp_path, monkeypatch)
+    model = trained_model(AutoencoderRegularizedTrainer, tmp_path)
     sizes = strip_model(model, tmp_path / "slim")
     before, network = predict(model, monkeypatch)
     after, slim = predict(tmp_path / "slim", monkeypatch)
@@ -61,24 +61,24 @@ def test_stripped_model_predicts_the_same_bits_with_nnunets_predictor(tmp_path, 
 
 
 def test_model_without_training_only_parts_keeps_all_weights(tmp_path, monkeypatch):
-    model = trained_model(ModalityPairingTrainer, tmp_path, monkeypatch)
+    model = trained_model(ModalityPairingTrainer, tmp_path)
     strip_model(model, tmp_path / "slim")
     before, after = predict(model, monkeypatch)[0], predict(tmp_path / "slim", monkeypatch)[0]
     assert torch.equal(before, after)
 
 
-def test_original_is_left_as_it_was_and_training_can_start_from_the_stripped_plans(tmp_path, monkeypatch):
-    model = trained_model(AutoencoderRegularizedTrainer, tmp_path, monkeypatch)
+def test_original_is_left_as_it_was_and_training_can_start_from_the_stripped_plans(tmp_path):
+    model = trained_model(AutoencoderRegularizedTrainer, tmp_path)
     before = {file: file.read_bytes() for file in model.rglob("*") if file.is_file()}
     strip_model(model, tmp_path / "slim")
     assert {file: file.read_bytes() for file in model.rglob("*") if file.is_file()} == before
     plans = json.loads((tmp_path / "slim" / "plans.json").read_text())
-    trainer = make_trainer(AutoencoderRegularizedTrainer, CASE, tmp_path, plans)
+    trainer = make_trainer(AutoencoderRegularizedTrainer, CASE, tmp_path, plans=plans)
     assert trainer.network.autoencoder is not None
 
 
-def test_command_writes_the_copy_and_says_how_to_predict(tmp_path, monkeypatch):
-    model = trained_model(AutoencoderRegularizedTrainer, tmp_path, monkeypatch)
+def test_command_writes_the_copy_and_says_how_to_predict(tmp_path):
+    model = trained_model(AutoencoderRegularizedTrainer, tmp_path)
     result = CliRunner().invoke(app, ["strip", str(model), "-o", str(tmp_path / "slim")])
     assert result.exit_code == 0
     assert "fold_0/checkpoint_final.pth" in result.stdout
@@ -91,10 +91,10 @@ def test_command_writes_the_copy_and_says_how_to_predict(tmp_path, monkeypatch):
     ]
 
 
-def test_what_cannot_be_stripped_is_said_and_leaves_nothing(tmp_path, monkeypatch):
+def test_what_cannot_be_stripped_is_said_and_leaves_nothing(tmp_path):
     with pytest.raises(StripError, match="is not a trained model"):
         strip_model(tmp_path, tmp_path / "slim")
-    model = trained_model(AutoencoderRegularizedTrainer, tmp_path, monkeypatch)
+    model = trained_model(AutoencoderRegularizedTrainer, tmp_path)
     with pytest.raises(StripError, match="exists"):
         strip_model(model, model)
     plans = json.loads((model / "plans.json").read_text())

@@ -107,20 +107,20 @@ def test_early_fusion_and_single_modality_do_not_take_each_others_plans():
 @pytest.mark.parametrize(
     "case", [Case(), Case(regions=True), Case(ignore=True), Case(regions=True, ignore=True)], ids=range(4)
 )
-def test_loss_is_that_of_equation_1(case, tmp_path, monkeypatch):
-    trainer = trainer_for(case, tmp_path, monkeypatch)
+def test_loss_is_that_of_equation_1(case, tmp_path):
+    trainer = trainer_for(case, tmp_path)
     images, target = make_batch(trainer, case)
     logits = trainer.network(images)
     expected = PlainDiceCrossEntropyLoss(case.regions, 4 if case.ignore else None, 1.0, 1.0)(logits, target)
     assert torch.equal(trainer.loss(logits, target), expected)
 
 
-def test_settings_reach_loss_attention_and_norm(tmp_path, monkeypatch):
+def test_settings_reach_loss_attention_and_norm(tmp_path):
     settings = {
         "cross_entropy_weight": 0.5, "dice_epsilon": 2.0, "attention_reduction": 2, "attention_dilation": 3,
         "batch_norm": True, "batch_dice": True,
     }  # fmt: skip
-    trainer = trainer_for(Case(settings=settings), tmp_path, monkeypatch)
+    trainer = trainer_for(Case(settings=settings), tmp_path)
     assert (trainer.loss.cross_entropy_weight, trainer.loss.epsilon, trainer.loss.batch_dice) == (0.5, 2.0, True)
     modules = list(trainer.network.modules())
     assert any(isinstance(m, nn.BatchNorm3d) for m in modules)
@@ -129,8 +129,8 @@ def test_settings_reach_loss_attention_and_norm(tmp_path, monkeypatch):
     assert (dilated.in_channels, dilated.dilation) == (2, (3, 3, 3))  # streams of 4 channels here
 
 
-def test_optimizer_is_amsgrad_without_weight_decay(tmp_path, monkeypatch):
-    optimizer = trainer_for(Case(), tmp_path, monkeypatch).optimizer
+def test_optimizer_is_amsgrad_without_weight_decay(tmp_path):
+    optimizer = trainer_for(Case(), tmp_path).optimizer
     assert isinstance(optimizer, torch.optim.Adam)
     assert optimizer.defaults["amsgrad"] is True
     assert optimizer.defaults["weight_decay"] == 0
@@ -140,18 +140,18 @@ RATES = {0: 1e-4, 29: 1e-4, 30: 5e-5, 59: 5e-5, 60: 2.5e-5, 299: 1e-4 / 512}
 
 
 @pytest.mark.parametrize(("epoch", "rate"), RATES.items())
-def test_learning_rate_halves_every_30_epochs(epoch, rate, tmp_path, monkeypatch):
-    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+def test_learning_rate_halves_every_30_epochs(epoch, rate, tmp_path):
+    trainer = trainer_for(Case(), tmp_path)
     trainer.lr_scheduler.step(epoch)
     assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(("epoch", "rate"), [(29, 1e-4), (30, 5e-5), (61, 2.5e-5)])
-def test_learning_rate_after_resuming(epoch, rate, tmp_path, monkeypatch):
-    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+def test_learning_rate_after_resuming(epoch, rate, tmp_path):
+    trainer = trainer_for(Case(), tmp_path)
     trainer.current_epoch = epoch - 1
     trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
-    resumed = trainer_for(Case(), tmp_path, monkeypatch)
+    resumed = trainer_for(Case(), tmp_path)
     resumed.load_checkpoint(str(tmp_path / "checkpoint.pth"))
     resumed.logger.local_logger.my_fantastic_logging["lrs"] = [0.0] * epoch
     resumed.on_train_epoch_start()
@@ -159,8 +159,8 @@ def test_learning_rate_after_resuming(epoch, rate, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("trainer_class", "augments"), [(AttentionFusionTrainer, 1), (AttentionFusionTrainerNoDA, 0)])
-def test_variant_without_augmentation_neither_deforms_nor_mirrors(trainer_class, augments, tmp_path, monkeypatch):
-    trainer = trainer_for(Case(), tmp_path, monkeypatch, trainer_class)
+def test_variant_without_augmentation_neither_deforms_nor_mirrors(trainer_class, augments, tmp_path):
+    trainer = trainer_for(Case(), tmp_path, trainer_class)
     rotation, dummy_2d, patch_size, mirror = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
     transforms = trainer.get_training_transforms((16, 16, 16), rotation, None, mirror or (), dummy_2d).transforms
     assert sum(isinstance(transform, SpatialTransform) for transform in transforms) == augments
@@ -169,9 +169,9 @@ def test_variant_without_augmentation_neither_deforms_nor_mirrors(trainer_class,
     assert (list(patch_size) != [16, 16, 16]) == bool(augments)
 
 
-def test_saved_plans_survive_json_and_train_again(tmp_path, monkeypatch):
-    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+def test_saved_plans_survive_json_and_train_again(tmp_path):
+    trainer = trainer_for(Case(), tmp_path)
     saved = json.loads(json.dumps(trainer.plans_manager.plans))
-    again = make_trainer(AttentionFusionTrainer, Case(), tmp_path, saved)
+    again = make_trainer(AttentionFusionTrainer, Case(), tmp_path, plans=saved)
     again.network.load_state_dict(trainer.network.state_dict())
     assert again.settings == trainer.settings

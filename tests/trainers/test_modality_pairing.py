@@ -17,16 +17,16 @@ def trainer_for(case, tmp_path):
 
 
 @pytest.mark.parametrize("case", [Case(), Case(regions=True), Case(ignore=True)], ids=["labels", "regions", "ignore"])
-def test_loss_without_pairing_is_exactly_nnunets(case, tmp_path, monkeypatch):
-    trainer = trainer_for(Case(**vars(case) | {"settings": {"pairing_weight": 0.0}}), tmp_path, monkeypatch)
+def test_loss_without_pairing_is_exactly_nnunets(case, tmp_path):
+    trainer = trainer_for(Case(**vars(case) | {"settings": {"pairing_weight": 0.0}}), tmp_path)
     plain = nnUNetTrainer._build_loss(trainer)
     images, target = make_batch(trainer, case)
     output = trainer.network.train()(images)
     assert torch.equal(trainer.loss(output, target), plain(output.logits, target))
 
 
-def test_loss_adds_half_the_pairing_loss_of_equation_5(tmp_path, monkeypatch):
-    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+def test_loss_adds_half_the_pairing_loss_of_equation_5(tmp_path):
+    trainer = trainer_for(Case(), tmp_path)
     images, target = make_batch(trainer, Case())
     output = trainer.network.train()(images)
     expected = nnUNetTrainer._build_loss(trainer)(output.logits, target) + 0.5 * ModalityPairingLoss()(
@@ -41,33 +41,33 @@ RATES = {0: 5e-4, 10: 5.5e-3, 19: 1e-2, 20: 9.8198e-3, 500: 5.35887e-3, 999: 1.9
 
 
 @pytest.mark.parametrize(("epoch", "rate"), RATES.items())
-def test_learning_rate(epoch, rate, tmp_path, monkeypatch):
-    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+def test_learning_rate(epoch, rate, tmp_path):
+    trainer = trainer_for(Case(), tmp_path)
     trainer.lr_scheduler.step(epoch)
     assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(rate, rel=1e-5)
 
 
 @pytest.mark.parametrize(("epoch", "rate"), [(10, RATES[10]), (20, RATES[20]), (500, RATES[500])])
-def test_learning_rate_after_resuming(epoch, rate, tmp_path, monkeypatch):
-    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+def test_learning_rate_after_resuming(epoch, rate, tmp_path):
+    trainer = trainer_for(Case(), tmp_path)
     trainer.current_epoch = epoch - 1
     trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
-    resumed = trainer_for(Case(), tmp_path, monkeypatch)
+    resumed = trainer_for(Case(), tmp_path)
     resumed.load_checkpoint(str(tmp_path / "checkpoint.pth"))
     resumed.logger.local_logger.my_fantastic_logging["lrs"] = [0.0] * epoch
     resumed.on_train_epoch_start()
     assert resumed.optimizer.param_groups[0]["lr"] == pytest.approx(rate, rel=1e-5)
 
 
-def test_optimizer_is_sgd_with_nesterov_momentum(tmp_path, monkeypatch):
-    optimizer = trainer_for(Case(), tmp_path, monkeypatch).optimizer
+def test_optimizer_is_sgd_with_nesterov_momentum(tmp_path):
+    optimizer = trainer_for(Case(), tmp_path).optimizer
     assert isinstance(optimizer, torch.optim.SGD)
     assert optimizer.defaults["momentum"] == 0.99
     assert optimizer.defaults["nesterov"]
 
 
-def test_plans_hold_groups_by_name_and_by_index(tmp_path, monkeypatch):
-    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+def test_plans_hold_groups_by_name_and_by_index(tmp_path):
+    trainer = trainer_for(Case(), tmp_path)
     saved = json.loads(json.dumps(trainer.plans_manager.plans))
     architecture = saved["configurations"]["3d"]["architecture"]
     assert architecture["network_class_name"] == "nnunet_ext.architectures.ModalityPairingUNet"
@@ -76,16 +76,16 @@ def test_plans_hold_groups_by_name_and_by_index(tmp_path, monkeypatch):
     assert architecture["arch_kwargs"]["strides"] == [[1, 1, 1], [2, 2, 2], [2, 2, 2]]
 
 
-def test_even_split_is_announced_in_the_log(tmp_path, monkeypatch):
-    trainer = trainer_for(Case(channels=("b0", "b500", "b1000")), tmp_path, monkeypatch)
+def test_even_split_is_announced_in_the_log(tmp_path):
+    trainer = trainer_for(Case(channels=("b0", "b500", "b1000")), tmp_path)
     log = Path(trainer.log_file).read_text()
     assert "split evenly" in log
     assert "[['b0', 'b500'], ['b1000']]" in log
 
 
-def test_groups_from_the_plans(tmp_path, monkeypatch):
+def test_groups_from_the_plans(tmp_path):
     case = Case(settings={"modality_groups": [["T1"], ["t1c", "T2"], ["FLAIR"]]})
-    trainer = trainer_for(case, tmp_path, monkeypatch)
+    trainer = trainer_for(case, tmp_path)
     assert trainer.network.num_branches == 3
     assert trainer.plans_manager.plans["nnunet_ext"]["modality_groups"] == [["T1"], ["T1ce", "T2"], ["FLAIR"]]
 
@@ -103,31 +103,31 @@ def test_groups_from_the_plans(tmp_path, monkeypatch):
         (Case(settings={"modality_groups": "T1"}), "modality_groups = 'T1'"),
     ],
 )
-def test_bad_input_is_one_message_and_leaves_no_folder(case, message, tmp_path, monkeypatch):
+def test_bad_input_is_one_message_and_leaves_no_folder(case, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        trainer_for(case, tmp_path, monkeypatch)
+        trainer_for(case, tmp_path)
     assert not (tmp_path / "nnUNet_results").exists()
 
 
-def test_residual_encoder_plans_get_two_convolutions_a_block(tmp_path, monkeypatch):
-    trainer = trainer_for(Case(residual=True), tmp_path, monkeypatch)
+def test_residual_encoder_plans_get_two_convolutions_a_block(tmp_path):
+    trainer = trainer_for(Case(residual=True), tmp_path)
     kwargs = trainer.configuration_manager.network_arch_init_kwargs
     assert "n_blocks_per_stage" not in kwargs
     assert kwargs["n_conv_per_stage"] == 2
 
 
-def test_resumed_training_with_other_settings_says_so(tmp_path, monkeypatch):
-    trainer = trainer_for(Case(settings={"num_epochs": 5}), tmp_path, monkeypatch)
+def test_resumed_training_with_other_settings_says_so(tmp_path):
+    trainer = trainer_for(Case(settings={"num_epochs": 5}), tmp_path)
     trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
-    resumed = trainer_for(Case(settings={"num_epochs": 9}), tmp_path, monkeypatch)
+    resumed = trainer_for(Case(settings={"num_epochs": 9}), tmp_path)
     resumed.load_checkpoint(str(tmp_path / "checkpoint.pth"))
     assert "Setting num_epochs is 9 now; the checkpoint was trained with 5." in Path(resumed.log_file).read_text()
 
 
-def test_component_missing_from_an_older_history_is_nan(tmp_path, monkeypatch):
-    trainer = trainer_for(Case(settings={"pairing_weight": 0.0}), tmp_path, monkeypatch)
+def test_component_missing_from_an_older_history_is_nan(tmp_path):
+    trainer = trainer_for(Case(settings={"pairing_weight": 0.0}), tmp_path)
     trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
-    resumed = trainer_for(Case(), tmp_path, monkeypatch)
+    resumed = trainer_for(Case(), tmp_path)
     resumed.load_checkpoint(str(tmp_path / "checkpoint.pth"))
     curve = resumed._component_curves()["loss_modality_pairing"]
     assert len(curve) == 1
