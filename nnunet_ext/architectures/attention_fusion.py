@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nnunet_ext.architectures.fusion_decoder import CoarseHead, FusionDecoder
 from nnunet_ext.architectures.fusion_encoder import Attention, FusionEncoder
 from nnunet_ext.architectures.plannable_network import PlannableNetwork
+from nnunet_ext.architectures.presence import first_present, present_modalities
 from nnunet_ext.architectures.stream_fusion import FUSION_RULES, stream_widths
 
 Decoder = Literal["interpolation", "transposed", "none"]
@@ -51,6 +52,9 @@ class AttentionFusionUNet(PlannableNetwork):
         dropout_op_kwargs: Its arguments.
         nonlin: Activation after the norm, or None.
         nonlin_kwargs: Its arguments.
+        heat_map_order: With the master's attention: where the master's modality is missing (0 everywhere), the heat
+            map of a sample is made of the features of the first stream in this order whose modality is there, by the
+            same attention block; None (the paper, which has no missing modality): always of the master's.
         deep_supervision: Must be False: the paper has no deep supervision.
 
     Raises:
@@ -84,6 +88,7 @@ class AttentionFusionUNet(PlannableNetwork):
         dropout_op_kwargs: dict[str, Any] | None = None,
         nonlin: type[nn.Module] | None = None,
         nonlin_kwargs: dict[str, Any] | None = None,
+        heat_map_order: Sequence[int] | None = None,
         deep_supervision: bool = False,
     ):
         super().__init__()
@@ -111,8 +116,16 @@ class AttentionFusionUNet(PlannableNetwork):
         if len(streams) == 1 and (fusion != "separate" or attention == "master"):
             raise ValueError(f"Fusion '{fusion}' with attention '{attention}' needs at least two streams, got one.")
 
+        if heat_map_order is not None and (attention != "master" or sorted(heat_map_order) != [*range(len(streams))]):
+            raise ValueError(
+                f"heat_map_order = {heat_map_order} must name each of the {len(streams)} streams once, for attention "
+                f"'master', not '{attention}'."
+            )
+
         shared = range(n_modalities, input_channels)
         self.streams = [list(stream) for stream in streams]
+        self.n_modalities = n_modalities
+        self.heat_map_order = None if heat_map_order is None else list(heat_map_order)
         self.input_channels = input_channels
         self.deep_supervision = False
         stream_features = stream_widths(features_per_stage, len(streams) if stream_width == "share" else 1)
@@ -141,15 +154,22 @@ class AttentionFusionUNet(PlannableNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Segmentation logits ``(B, num_classes, *spatial)`` of the image ``(B, input_channels, *spatial)``."""
-        features, _ = self.encoder(x)
+        features, _ = self.encode(x)
         return self.decoder(features)
+
+    def encode(self, x: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
+        """Features for the decoder and heat maps of an image, see :class:`FusionEncoder`."""
+        if self.heat_map_order is None:
+            return self.encoder(x)
+        present = present_modalities(x, self.n_modalities)
+        return self.encoder(x, first_present(present, self.streams, self.heat_map_order))
 
     def attention_maps(self, x: Tensor) -> list[list[Tensor]]:
         """Heat maps in (0, 1), ``(B, 1, *spatial)``, of each level, highest resolution first.
 
         Each level holds one map for each of ``encoder.mapped_streams``; none for networks without attention.
         """
-        return self.encoder(x)[1]
+        return self.encode(x)[1]
 
     @staticmethod
     def initialize(module: nn.Module) -> None:

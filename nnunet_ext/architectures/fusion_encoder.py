@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from dynamic_network_architectures.building_blocks.helper import get_matching_pool_op
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import StackedConvBlocks
 from torch import Tensor, nn
@@ -54,11 +55,21 @@ class FusionLevel(nn.Module):
             for _ in range(n_maps)
         )
 
-    def forward(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Weighted features of each stream ``(B, width, *spatial)`` and the heat maps ``(B, 1, *spatial)``."""
+    def forward(self, inputs: Sequence[Tensor], map_source: Tensor | None = None) -> tuple[list[Tensor], list[Tensor]]:
+        """Weighted features of each stream ``(B, width, *spatial)`` and the heat maps ``(B, 1, *spatial)``.
+
+        Args:
+            inputs: What each stream's block reads.
+            map_source: With ``"master"``: index ``(B,)`` of the stream whose features the heat map of a sample is
+                made of; None is the master's.
+        """
         streams = [block(x) for block, x in zip(self.blocks, inputs, strict=True)]
+        looked_at = streams
+        if map_source is not None:
+            samples = torch.arange(len(map_source), device=map_source.device)
+            looked_at = [torch.stack(streams, 1)[samples, map_source]]
         # The first streams have maps: all with "own", the master alone with "master".
-        maps = [attention(stream) for attention, stream in zip(self.attentions, streams, strict=False)]
+        maps = [attention(stream) for attention, stream in zip(self.attentions, looked_at, strict=False)]
         if not maps:
             return streams, maps
         weights = maps if len(maps) == len(streams) else [maps[0]] * len(streams)
@@ -123,11 +134,12 @@ class FusionEncoder(nn.Module):
             for width, how in zip(stream_features, self.decoder_reads, strict=True)
         ]
 
-    def forward(self, x: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
+    def forward(self, x: Tensor, map_source: Tensor | None = None) -> tuple[list[Tensor], list[list[Tensor]]]:
         """Features for the decoder and heat maps.
 
         Args:
             x: Image, ``(B, channels, *spatial)``.
+            map_source: See :class:`FusionLevel`.
 
         Returns:
             Features ``(B, output_channels[level], *spatial)`` of each level, highest resolution first, and the heat
@@ -139,7 +151,7 @@ class FusionEncoder(nn.Module):
         for index, level in enumerate(self.levels):
             if index > 0:
                 inputs = [self.pools[index - 1](stream) for stream in inputs]
-            streams, maps = level(inputs)
+            streams, maps = level(inputs, map_source)
             joined = join(streams, self.decoder_reads[index])
             features.append(joined)
             all_maps.append(maps)

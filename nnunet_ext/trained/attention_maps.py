@@ -147,7 +147,7 @@ def _sliding_window(
     for index, start in itertools.product(slices, itertools.product(*steps)):
         window = tuple([*index, *(slice(begin, begin + size) for begin, size in zip(start, patch, strict=True))])
         everywhere = (slice(None), *window)
-        features, maps = network.encoder(data[everywhere][None].to(device))
+        features, maps = network.encode(data[everywhere][None].to(device))
         logits = network.decoder(features)[0]
         heat = [F.interpolate(heat, patch)[0] for level in maps for heat in level]
         result = torch.cat([logits, *heat]).float().cpu()

@@ -164,3 +164,38 @@ def test_initialize_zeroes_biases():
 def test_wrong_arguments_raise(changes, message):
     with pytest.raises(ValueError, match=message):
         build(SYSTEMS["PROPOSED"], **changes)
+
+
+def network_and_images(order):
+    torch.manual_seed(0)
+    network = build(fusion_system.PROPOSED, n_modalities=3, master=1, heat_map_order=order).eval()
+    return network, torch.randn(3, 3, 16, 16)
+
+
+def test_nothing_changes_where_the_master_is_there():
+    network, x = network_and_images([0, 1, 2])
+    with torch.no_grad():
+        aware = network(x)
+        network.heat_map_order = None
+        assert torch.equal(aware, network(x))
+
+
+@pytest.mark.parametrize(("order", "substitute"), [([0, 1, 2], 1), ([0, 2, 1], 2)])
+def test_heat_map_is_made_of_the_first_present_stream_where_the_master_is_missing(order, substitute):
+    network, x = network_and_images(order)
+    x[1, 1] = 0  # the second sample lacks the master, channel 1
+    level = network.encoder.levels[0]
+    with torch.no_grad():
+        maps = network.attention_maps(x)[0][0]
+        features = [block(x[:, channels]) for block, channels in zip(level.blocks, network.streams, strict=True)]
+        expected = level.attentions[0](torch.stack([features[0][0], features[substitute][1], features[0][2]]))
+    torch.testing.assert_close(maps, expected)
+    assert not torch.allclose(maps[1], level.attentions[0](features[0])[1])
+
+
+@pytest.mark.parametrize(
+    ("system", "order"), [(fusion_system.PROPOSED, [0, 1]), (fusion_system.FUSE_UNET_ATTENTION, [0, 1, 2])]
+)
+def test_order_that_does_not_fit_raises(system, order):
+    with pytest.raises(ValueError, match="heat_map_order"):
+        build(system, n_modalities=3, heat_map_order=order)
