@@ -74,11 +74,11 @@ def test_training_step_gives_finite_loss_and_a_gradient_to_every_parameter(train
     trainer = make_trainer(trainer_class, case, tmp_path)
     # as in DDP, where nnU-Net gives the lowest resolution a weight other than 0, and unused parameters are an error
     trainer.is_ddp = True
-    loss_function = trainer._build_loss()
+    trainer.loss = trainer._build_loss()
     trainer.is_ddp = False
     images, target = make_batch(trainer, case)
     trainer.network.train()
-    loss = loss_function(trainer.network(images), target)
+    loss = trainer.forward_and_loss(images, target)
     loss.backward()
     assert torch.isfinite(loss)
     without = [name for name, p in trainer.network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
@@ -87,7 +87,7 @@ def test_training_step_gives_finite_loss_and_a_gradient_to_every_parameter(train
 
 @every_case
 @every_trainer
-def test_train_and_validation_step_of_nnunet_run_unchanged(trainer_class, case, tmp_path):
+def test_train_and_validation_step_run(trainer_class, case, tmp_path):
     trainer = make_trainer(trainer_class, case, tmp_path)
     images, target = make_batch(trainer, case)
     trainer.network.train()
@@ -147,7 +147,8 @@ def test_compiled_network_trains_like_the_plain_one(trainer_class, tmp_path):
     losses = []
     for network in (trainer.network, torch.compile(trainer.network, backend="eager")):
         torch.manual_seed(0)
-        losses.append(trainer.loss(network(images), target))
+        trainer.network = network
+        losses.append(trainer.forward_and_loss(images, target))
         losses[-1].backward()
     torch._dynamo.reset()
     assert torch.allclose(losses[0], losses[1], rtol=1e-5, atol=1e-6)

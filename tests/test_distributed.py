@@ -27,15 +27,15 @@ NOT_A_MEAN_OVER_SAMPLES: dict[str, str] = {
 torch.zeros(1, requires_grad=True).sum().backward()
 
 
-def training_steps(network, loss_function, batches):
+def training_steps(trainer, batches):
     """Gradients and logged components of the last step; DDP notices in a later step what one before left unused."""
     components = {}
     for images, target in batches:
-        network.zero_grad()
-        loss_function(network(images), target).backward()
-        components = loss_function.pop_component_means() if isinstance(loss_function, CompositeLoss) else {}
+        trainer.network.zero_grad()
+        trainer.forward_and_loss(images, target).backward()
+        components = trainer.loss.pop_component_means() if isinstance(trainer.loss, CompositeLoss) else {}
     # by value: tensors shared between processes end with the process that made them
-    return [p.grad.numpy().copy() for p in network.parameters()], components
+    return [p.grad.numpy().copy() for p in trainer.network.parameters()], components
 
 
 def half_of(batch, rank):
@@ -47,10 +47,11 @@ def half_of(batch, rank):
 def worker(rank, port, jobs, results):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    for name, network, loss_function, batches in jobs:
+    for name, trainer, batches in jobs:
         try:
             halves = [half_of(batch, rank) for batch in batches]
-            results.put((rank, name, training_steps(DistributedDataParallel(network), loss_function, halves), None))
+            trainer.network = DistributedDataParallel(trainer.network)
+            results.put((rank, name, training_steps(trainer, halves), None))
         except Exception as error:
             results.put((rank, name, None, repr(error)))
     dist.destroy_process_group()
@@ -67,12 +68,12 @@ def outcomes(tmp_path_factory):
         torch.manual_seed(0)
         trainer = make_trainer(trainer_class, Case(), tmp_path_factory.mktemp(name))
         trainer.is_ddp = True  # the loss as nnU-Net builds it for DDP
-        loss_function = trainer._build_loss()
+        trainer.loss = trainer._build_loss()
         # float64: in float32 the rounding of another batch size can flip a maximum or a ReLU
         batches = [(images.double(), target) for images, target in (make_batch(trainer, Case(), s) for s in range(2))]
-        network = trainer.network.double().train()
-        single[name] = training_steps(network, loss_function, batches)
-        jobs.append((name, network, loss_function, batches))
+        trainer.network = trainer.network.double().train()
+        single[name] = training_steps(trainer, batches)
+        jobs.append((name, trainer, batches))
     monkeypatch.undo()
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

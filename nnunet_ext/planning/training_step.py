@@ -18,8 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from nnunet_ext.counting.arithmetic import operation_counter
 from nnunet_ext.counting.cuda_precision import cuda_mixed_precision
 from nnunet_ext.counting.tensor_bytes import TensorBytes
-
-CLIP_GRADIENTS = 12  # nnUNetTrainer.train_step
+from nnunet_ext.trainers.base import MethodTrainer
 
 
 @dataclass(frozen=True)
@@ -115,12 +114,14 @@ class TrainingStep:
         self.trainer.optimizer.zero_grad(set_to_none=True)
         images, target = self.batch()
         with cuda_mixed_precision() if self.mixed_precision else nullcontext():
-            loss = self.trainer.loss(self.trainer.network(images), target)
+            if isinstance(self.trainer, MethodTrainer):
+                loss = self.trainer.forward_and_loss(images, target)
+            else:
+                loss = self.trainer.loss(self.trainer.network(images), target)  # as nnUNetTrainer.train_step
         loss.backward()
 
     def update(self) -> None:
-        """Clip the gradients and step the optimizer."""
-        torch.nn.utils.clip_grad_norm_(self.trainer.network.parameters(), CLIP_GRADIENTS)
+        """Step the optimizer, which has its state from then on."""
         self.trainer.optimizer.step()
 
     def weights(self) -> list[Tensor]:
@@ -155,7 +156,7 @@ def step_cost(
         step = TrainingStep(trainer_class, plans, configuration, dataset_json, mixed_precision)
         with TensorBytes(step.weights()) as counted:
             step.passes()
-        step.trainer.optimizer.step()
+        step.update()
         counter = operation_counter()
         if count_operations:
             # apart, because this counter keeps tensors alive

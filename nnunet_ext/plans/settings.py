@@ -27,6 +27,7 @@ class TrainingSettings:
     save_every: int = Field(50, ge=1)  # nnU-Net; epochs between two checkpoint_latest.pth
     initial_lr: float = Field(1e-2, gt=0)  # nnU-Net
     weight_decay: float = Field(3e-5, ge=0)  # nnU-Net
+    gradient_clipping: float = Field(12.0, gt=0)  # nnU-Net; largest Euclidean norm of all gradients of a step together
 
 
 SettingsType = TypeVar("SettingsType", bound=TrainingSettings)

@@ -2,14 +2,15 @@
 
 import math
 import os
+from contextlib import nullcontext
 from copy import deepcopy
 from os.path import join
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import Tensor, nn
 from torch import distributed as dist
-from torch import nn
 from torch._dynamo import OptimizedModule
 
 from nnunet_ext.files.checkpoint import check_readable
@@ -41,7 +42,8 @@ class MethodTrainer(nnUNetTrainer):
     """Base of this package's trainers.
 
     A method sets the class attributes, says in ``topology`` and ``method_kwargs`` what goes into the plans, and
-    overrides ``_build_loss`` and ``configure_optimizers`` as in any nnU-Net trainer.
+    overrides ``_build_loss`` and ``configure_optimizers`` as in any nnU-Net trainer. One whose training step is more
+    than the loss of the network's output overrides ``forward_and_loss``.
 
     Args:
         plans: Content of the plans file; a block ``"nnunet_ext"`` in it overrides settings. Not changed.
@@ -140,10 +142,6 @@ class MethodTrainer(nnUNetTrainer):
     def initialize(self) -> None:
         """Build network, optimizer and loss as nnU-Net does, then open a log entry for each loss component."""
         super().initialize()
-        if self.grad_scaler is None:
-            # A gradient scaler skips the optimizer's step when gradients are not finite, so with one it is enough that
-            # train_step looks at the loss afterwards; without one the weights would be lost by then.
-            self.loss.register_forward_hook(lambda _, __, loss: self._stop_unless_finite(loss.detach()))
         if isinstance(self.loss, CompositeLoss):
             for name in self.loss.component_names:
                 self.logger.local_logger.my_fantastic_logging.setdefault(COMPONENT_PREFIX + name, [])
@@ -158,18 +156,57 @@ class MethodTrainer(nnUNetTrainer):
         network = self.network.module if self.is_ddp else self.network
         return network._orig_mod if isinstance(network, OptimizedModule) else network
 
+    def forward_and_loss(self, images: Tensor, target: Any) -> Tensor:
+        """Loss of a batch in training: what training, planning, and the tests of gradients and of DDP all compute.
+
+        Call the network as ``self.network``, never unwrapped, so that DDP and torch.compile see every forward pass.
+
+        Args:
+            images: ``(B, C, *patch_size)``, on the trainer's device.
+            target: Labels ``(B, 1, *patch_size)`` or regions ``(B, R, *patch_size)``, with an ignore label one channel
+                more; a list of them, finest first, with deep supervision.
+
+        Returns:
+            Scalar to go backward from.
+        """
+        return self.loss(self.network(images), target)
+
     def train_step(self, batch: dict) -> dict:
-        """Train on a batch as nnU-Net does; stop with a message when the loss is not finite.
+        """Train on a batch, with the numbers of nnU-Net's own step; stop with a message when the loss is not finite.
+
+        Args:
+            batch: ``"data"`` and ``"target"`` of ``forward_and_loss``, and ``"keys"``, the names of the cases.
+
+        Returns:
+            ``"loss"``, as nnU-Net collects it over the epoch.
 
         Raises:
             NonFiniteLossError: With the step, the loss components that are not finite and the cases of the batch.
         """
         self._step += 1
         self._cases = list(batch.get("keys", []))
-        result = super().train_step(batch)
-        # nnU-Net has brought the loss to the CPU, so this does not wait for the GPU once more
-        self._stop_unless_finite(result["loss"])
-        return result
+        images, target = _to_device(batch["data"], self.device), _to_device(batch["target"], self.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        # as nnU-Net: mixed precision on NVIDIA GPUs alone
+        with torch.autocast("cuda") if self.device.type == "cuda" else nullcontext():
+            loss = self.forward_and_loss(images, target)
+        if self.grad_scaler is None:
+            # before the weights are lost
+            self._stop_unless_finite(loss.detach())
+            loss.backward()
+            self._clip_gradients()
+            self.optimizer.step()
+        else:
+            # The scaler skips the optimizer's step when gradients are not finite, so it is enough to look at the loss
+            # below, where it is on the CPU anyway: the GPU is not waited for once more.
+            self.grad_scaler.scale(loss).backward()
+            self.grad_scaler.unscale_(self.optimizer)
+            self._clip_gradients()
+            self.grad_scaler.step(self.optimizer)
+            self.grad_scaler.update()
+        value = loss.detach().cpu().numpy()
+        self._stop_unless_finite(value)
+        return {"loss": value}
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Log the training loss as nnU-Net does, and the mean of each loss component."""
@@ -210,11 +247,13 @@ class MethodTrainer(nnUNetTrainer):
         if isinstance(self.loss, CompositeLoss):
             for name in self.loss.component_names:
                 log.setdefault(COMPONENT_PREFIX + name, [math.nan] * self.current_epoch)
-        trained_with = self.my_init_kwargs["plans"].get(PLANS_KEY, {})
+        # settings that came after the checkpoint have their defaults
+        trained_with = settings_as_json(read_settings(self.settings_class, {}))
+        trained_with.update(self.my_init_kwargs["plans"].get(PLANS_KEY, {}))
         for name, value in settings_as_json(self.settings).items():
-            if trained_with.get(name) != value:
+            if trained_with[name] != value:
                 self.print_to_log_file(
-                    f"Setting {name} is {value} now; the checkpoint was trained with {trained_with.get(name)}."
+                    f"Setting {name} is {value} now; the checkpoint was trained with {trained_with[name]}."
                 )
 
     def save_checkpoint(self, filename: str) -> None:
@@ -224,8 +263,11 @@ class MethodTrainer(nnUNetTrainer):
         if self.local_rank == 0 and not self.disable_checkpointing:
             os.replace(partial, filename)
 
+    def _clip_gradients(self) -> None:
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clipping)
+
     def _stop_unless_finite(self, loss: Any) -> None:
-        if not self.network.training or math.isfinite(loss):
+        if math.isfinite(loss):
             return
         names = self.loss.non_finite_components() if isinstance(self.loss, CompositeLoss) else []
         message = (
@@ -240,3 +282,10 @@ class MethodTrainer(nnUNetTrainer):
     def _component_curves(self) -> dict[str, list[float]]:
         log = self.logger.local_logger.my_fantastic_logging
         return {key: values for key, values in log.items() if key.startswith(COMPONENT_PREFIX)}
+
+
+def _to_device(tensors: Any, device: torch.device) -> Any:
+    """A tensor, or a list of tensors with deep supervision, on a device."""
+    if isinstance(tensors, list):
+        return [_to_device(tensor, device) for tensor in tensors]
+    return tensors.to(device, non_blocking=True)

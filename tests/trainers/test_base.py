@@ -8,8 +8,15 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nnunet_ext.files.checkpoint import UnreadableCheckpointError, check_readable
+from nnunet_ext.planning.training_step import step_cost
 from nnunet_ext.testing import Case, make_batch, make_trainer
-from nnunet_ext.trainers import ModalityPairingTrainer
+from nnunet_ext.trainers import (
+    AttentionFusionTrainer,
+    AutoencoderRegularizedTrainer,
+    BiFPNClassifierTrainer,
+    ModalityPairingTrainer,
+    NestedUNetClassifierTrainer,
+)
 from nnunet_ext.trainers.base import NonFiniteLossError
 
 
@@ -22,8 +29,8 @@ def weights(trainer):
     return [p.detach().clone() for p in trainer.network.parameters()]
 
 
-def batch_of(trainer, **more):
-    images, target = make_batch(trainer, Case())
+def batch_of(trainer, seed=0, **more):
+    images, target = make_batch(trainer, Case(), seed)
     return {"data": images, "target": target, **more}
 
 
@@ -49,11 +56,80 @@ def test_component_that_is_not_finite_is_named_alone(trainer):
         trainer.train_step(batch_of(trainer, keys=["a"]))
 
 
-def test_with_a_gradient_scaler_the_loss_is_looked_at_after_the_step(trainer, monkeypatch):
-    monkeypatch.setattr(nnUNetTrainer, "train_step", lambda self, batch: {"loss": torch.tensor(float("nan")).numpy()})
-    trainer.network.train()
+def test_with_a_gradient_scaler_a_loss_that_is_not_finite_stops_and_keeps_the_weights(tmp_path):
+    trainer = make_trainer(ModalityPairingTrainer, Case(), tmp_path, scaler=True)
+    before = weights(trainer)
+    batch = batch_of(trainer, keys=["a"])
+    batch["data"][0, 0, 0, 0, 0] = float("nan")
     with pytest.raises(NonFiniteLossError, match="loss is nan in step 1"):
-        trainer.train_step({"keys": ["a"]})
+        trainer.train_step(batch)
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(trainer), strict=True))
+
+
+@pytest.mark.parametrize("scaler", [False, True])
+@pytest.mark.parametrize(
+    "trainer_class",
+    [
+        ModalityPairingTrainer,
+        AutoencoderRegularizedTrainer,
+        AttentionFusionTrainer,
+        BiFPNClassifierTrainer,
+        NestedUNetClassifierTrainer,
+    ],
+)
+def test_training_step_is_nnunets_to_the_last_bit(trainer_class, scaler, tmp_path):
+    outcomes = []
+    for step in (trainer_class.train_step, nnUNetTrainer.train_step):
+        torch.manual_seed(0)
+        trainer = make_trainer(trainer_class, Case(), tmp_path, scaler=scaler)
+        trainer.network.train()
+        trainer.loss.register_forward_hook(lambda *arguments: 1000 * arguments[-1])  # gradients that are clipped
+        losses = [step(trainer, batch_of(trainer, seed=seed))["loss"] for seed in range(3)]
+        outcomes.append(([float(loss) for loss in losses], weights(trainer)))
+    (losses, own), (expected_losses, expected) = outcomes
+    assert losses == expected_losses
+    assert all(torch.equal(a, b) for a, b in zip(own, expected, strict=True))
+
+
+def test_gradients_are_clipped_at_the_setting(tmp_path):
+    trainer = make_trainer(ModalityPairingTrainer, Case(settings={"gradient_clipping": 0.25}), tmp_path)
+    trainer.train_step(batch_of(trainer))
+    norms = torch.stack([p.grad.norm() for p in trainer.network.parameters() if p.grad is not None])
+    assert float(norms.norm()) == pytest.approx(0.25, rel=1e-4)
+
+
+class TwicePairing(ModalityPairingTrainer):
+    """Two forward passes, of which the second sees half of the images' values."""
+
+    def forward_and_loss(self, images, target):
+        """Sum of both losses."""
+        return super().forward_and_loss(images, target) + super().forward_and_loss(images / 2, target)
+
+
+def test_method_that_changes_the_step_is_trained_and_planned_so(tmp_path):
+    trainer = make_trainer(TwicePairing, Case(), tmp_path)
+    images, target = make_batch(trainer, Case())
+    with torch.no_grad():
+        expected = sum(trainer.loss(trainer.network(i), target) for i in (images, images / 2))
+    assert trainer.train_step({"data": images, "target": target})["loss"] == pytest.approx(float(expected), rel=1e-6)
+    once, twice = (
+        step_cost(t, Case().plans, "3d", Case().dataset_json, count_operations=True)
+        for t in (ModalityPairingTrainer, TwicePairing)
+    )
+    assert twice.operations == pytest.approx(2 * once.operations, rel=0.01)
+    assert twice.passes > 1.5 * once.passes
+
+
+def test_second_loss_of_a_step_that_is_not_finite_stops_it(tmp_path):
+    class SecondIsInfinite(ModalityPairingTrainer):
+        def forward_and_loss(self, images, target):
+            return super().forward_and_loss(images, target) + super().forward_and_loss(images * torch.inf, target)
+
+    trainer = make_trainer(SecondIsInfinite, Case(), tmp_path)
+    before = weights(trainer)
+    with pytest.raises(NonFiniteLossError, match="not finite: segmentation"):
+        trainer.train_step(batch_of(trainer))
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(trainer), strict=True))
 
 
 class ScalarReads(TorchDispatchMode):
