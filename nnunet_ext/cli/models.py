@@ -7,6 +7,7 @@ import typer
 
 from nnunet_ext.cli.options import HD95, Convention, NumProcesses
 from nnunet_ext.errors import UserError
+from nnunet_ext.files.checkpoint import FINAL
 
 app = typer.Typer()
 
@@ -14,7 +15,7 @@ app = typer.Typer()
 @app.command()
 def strip(
     model: Annotated[Path, typer.Argument(help="Folder of a trained model: TRAINER__PLANS__CONFIGURATION.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write; must not exist.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write; must not exist, or be empty.")],
 ) -> None:
     """Copy a trained model without training-only weights and optimizer state; it predicts the same."""
     from nnunet_ext.trained.strip import strip_model
@@ -30,7 +31,7 @@ def attention(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="One file a modality, in channel order.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG to write.")],
     fold: Annotated[str | None, typer.Option("-f", "--fold", help="Fold; the first there is if not given.")] = None,
-    checkpoint: Annotated[str, typer.Option("-chk", "--checkpoint", help="Checkpoint.")] = "checkpoint_final.pth",
+    checkpoint: Annotated[str, typer.Option("-chk", "--checkpoint", help="Checkpoint.")] = FINAL,
     slice_index: Annotated[
         int | None, typer.Option("--slice", help="Slice of the preprocessed image; by default the largest prediction.")
     ] = None,

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK
 
-from nnunet_ext.files.whole_folder import written_whole
+from nnunet_ext.files.atomic import atomic_folder
 
 CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
 CORE, OEDEMA, ENHANCING = 1, 2, 3
@@ -103,10 +103,10 @@ def write_phantom_dataset(
         num_test_cases: Test cases, in imagesTs with their reference in labelsTs.
 
     Raises:
-        FileExistsError: `folder` holds something already.
+        InputError: `folder` holds something already, or it cannot be written.
         ValueError: A side is shorter than 16 voxels.
     """
-    with written_whole(Path(folder)) as partial:
+    with atomic_folder(Path(folder)) as partial:
         for number, split, count in ((0, "Tr", num_cases), (1, "Ts", num_test_cases)):
             (partial / f"images{split}").mkdir()
             (partial / f"labels{split}").mkdir()

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from nnunet_ext.demo.error import DemoError
-from nnunet_ext.files.whole_folder import written_whole
+from nnunet_ext.files.atomic import atomic_folder
 
 FEWEST_TRAINING_CASES = 5  # nnU-Net splits the training cases into five folds
 
@@ -38,7 +38,7 @@ def link_dataset(source: Path, folder: Path) -> None:
         if present != {path: target.resolve() for path, target in links.items()} or _read_json(folder) != content:
             raise DemoError(f"{folder} was made from other data. Delete {folder.parent.parent} to start again.")
         return
-    with written_whole(folder) as partial:
+    with atomic_folder(folder) as partial:
         for path, target in links.items():
             (partial / path).parent.mkdir(exist_ok=True)
             (partial / path).symlink_to(target)

@@ -8,6 +8,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from nnunet_ext.files.figure import save_figure
+
 MOST_CASES = 4  # rows
 MOST_CHANNELS = 4  # columns of images
 _COLOURS = ("#d62728", "#2ca02c", "#ffd92f", "#1f77b4", "#e377c2", "#17becf", "#ff7f0e", "#9467bd")
@@ -48,7 +50,7 @@ def draw(
         axis.set_title("")
     handles = [Patch(color=colours(label), label=f"{label}: {name}") for label, name in legend.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(4, max(1, len(handles))), fontsize=7)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def widest_slice(labels: np.ndarray) -> int:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from nnunet_ext.demo.step import Step, command
 from nnunet_ext.demo.workspace import Workspace
+from nnunet_ext.files.checkpoint import FINAL
 
 PAIRING = "ModalityPairingTrainer"
 PLAIN = "nnUNetTrainer_1epoch"  # nnU-Net's own variant of its trainer: 1 epoch of 250 steps instead of 1000
@@ -209,7 +210,7 @@ def _preprocessed_cases(workspace: Workspace) -> tuple[Path, ...]:
 def _trained(workspace: Workspace, trainer: str, fold: int) -> tuple[Path, ...]:
     """What a training writes last: the last checkpoint, then the scores of the validation cases."""
     folder = workspace.model(trainer, PLANS) / f"fold_{fold}"
-    return (folder / "checkpoint_final.pth", folder / "validation" / "summary.json")
+    return (folder / FINAL, folder / "validation" / "summary.json")
 
 
 def _test_files(workspace: Workspace, folder: Path, ending: str | None = None) -> tuple[Path, ...]:

@@ -1,14 +1,12 @@
 """Box plots of every metric over the cases, one box a region (Fig. 3 of Wang et al., BraTS 2020)."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from nnunet_ext.evaluation.summary import heading, metrics_of
-from nnunet_ext.files.atomic import atomic_path
 
 NUM_COLUMNS = 3
 
@@ -50,9 +48,3 @@ def box_plots(results: Mapping[str, pd.DataFrame], metrics: Sequence[str] | None
         axes.set(xlabel="", ylabel="")
         axes.tick_params(axis="x", labelrotation=20, labelsize=8)
     return figure
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG that is complete or not there."""
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150)

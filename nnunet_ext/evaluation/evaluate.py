@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from nnunet_ext.errors import InputError
-from nnunet_ext.evaluation.box_plots import box_plots, save_figure
+from nnunet_ext.evaluation.box_plots import box_plots
 from nnunet_ext.evaluation.case import evaluate_case
 from nnunet_ext.evaluation.comparison import compare
 from nnunet_ext.evaluation.conventions import CONVENTIONS, default_convention
@@ -18,7 +18,8 @@ from nnunet_ext.evaluation.hausdorff import HD95_CHOICES, HD95Choice
 from nnunet_ext.evaluation.markdown import summary_as_markdown
 from nnunet_ext.evaluation.overlays import cases_to_show, overlays
 from nnunet_ext.evaluation.summary import summarise
-from nnunet_ext.files.atomic import atomic_path, write_text_atomically
+from nnunet_ext.files.atomic import atomic_files, atomic_path, write_text_atomically
+from nnunet_ext.files.figure import save_figure
 from nnunet_ext.labels.dataset_labels import DatasetLabels, find_dataset_json, read_dataset_labels
 from nnunet_ext.parallel import map_cases
 
@@ -47,7 +48,7 @@ def evaluate_folders(
 ) -> Evaluation:
     """Score predictions and write ``metrics.csv``, ``summary.json``, ``summary.md``, ``box_plots.png`` and more.
 
-    Nothing is written unless all cases could be scored; each file is complete or not there.
+    Nothing is written unless all cases could be scored, and all files or none.
 
     Args:
         reference: Folder of reference label images.
@@ -85,18 +86,20 @@ def evaluate_folders(
     summary = {**summarise(metrics), "reference": str(reference), "prediction": str(prediction)}
     if comparison is not None:
         summary["comparison"] = {"other": str(other), "differences": json.loads(comparison.to_json(orient="records"))}
-    output.mkdir(parents=True, exist_ok=True)
-    write_csv(metrics, output / "metrics.csv")
-    write_text_atomically(output / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
-    write_text_atomically(output / "summary.md", summary_as_markdown(summary, comparison, str(other)))
-    save_figure(box_plots({prediction.name: metrics}), output / "box_plots.png")
+    with atomic_files(output) as new:
+        write_csv(metrics, new / "metrics.csv")
+        write_text_atomically(new / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        write_text_atomically(new / "summary.md", summary_as_markdown(summary, comparison, str(other)))
+        save_figure(box_plots({prediction.name: metrics}), new / "box_plots.png")
+        if comparison is not None:
+            write_csv(comparison, new / "comparison.csv")
+        if overlay:
+            save_figure(overlay, new / "overlays.png")
     # What an earlier run wrote and this one does not would contradict the new numbers.
-    (output / "comparison.csv").unlink(missing_ok=True)
-    (output / "overlays.png").unlink(missing_ok=True)
-    if comparison is not None:
-        write_csv(comparison, output / "comparison.csv")
-    if overlay:
-        save_figure(overlay, output / "overlays.png")
+    if comparison is None:
+        (output / "comparison.csv").unlink(missing_ok=True)
+    if overlay is None:
+        (output / "overlays.png").unlink(missing_ok=True)
     return Evaluation(metrics, summary, comparison)
 
 

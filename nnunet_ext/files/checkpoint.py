@@ -1,13 +1,11 @@
-"""What to do about checkpoints that an interruption has cut off."""
+"""nnU-Net's checkpoints: their names, and what to do about those that cannot be read."""
 
 from pathlib import Path
 
-import torch
-
 from nnunet_ext.errors import UserError
 
-# in the order in which nnU-Net's --c looks for them
-CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
+FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
+CHECKPOINTS = (FINAL, LATEST, BEST)  # in the order in which nnU-Net's --c looks for them
 
 
 class UnreadableCheckpointError(UserError):
@@ -49,5 +47,7 @@ def _is_readable(file: Path) -> bool:
 
 
 def _read(file: str | Path) -> None:
+    import torch  # here, as commands that need the names alone must not wait for it
+
     # as nnU-Net reads it: its checkpoints hold plain objects beside tensors
     torch.load(file, map_location="cpu", weights_only=False)

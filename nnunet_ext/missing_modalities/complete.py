@@ -12,8 +12,7 @@ import numpy as np
 import SimpleITK
 
 from nnunet_ext.errors import InputError
-from nnunet_ext.files.atomic import write_text_atomically
-from nnunet_ext.files.whole_folder import written_whole
+from nnunet_ext.files.atomic import atomic_folder, check_free, write_text_atomically
 from nnunet_ext.labels.label_image import Grid, grid_difference, read_image_grid
 from nnunet_ext.missing_modalities.channel_files import channel_files
 from nnunet_ext.missing_modalities.fill_values import fill_values
@@ -75,10 +74,9 @@ def complete_folder(
     values = fill_values(dataset_json, plans)
     if problems := _without_any_file(source, set(cases), ending):
         raise InputError(problems)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output} exists already. Delete it or choose another folder.")
+    check_free(output)
     map_cases(check_case, [(files, dataset_json) for files in cases.values()], num_processes, "Checking")
-    with written_whole(output) as partial:
+    with atomic_folder(output) as partial:
         work = [(case, files, partial, values, ending, copy) for case, files in cases.items()]
         map_cases(_write_case, work, num_processes, "Writing")
         present = {case: tuple(names[channel] for channel in sorted(files)) for case, files in cases.items()}

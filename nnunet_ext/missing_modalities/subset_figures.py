@@ -6,7 +6,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from nnunet_ext.evaluation.box_plots import save_figure
+from nnunet_ext.files.figure import save_figure
 
 
 def draw_heat_map(table: pd.DataFrame, path: Path) -> None:

@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.progress import track
 
 from nnunet_ext.errors import InputError
-from nnunet_ext.evaluation.box_plots import save_figure
 from nnunet_ext.evaluation.case import read_pair
 from nnunet_ext.evaluation.conventions import CONVENTIONS, default_convention
 from nnunet_ext.evaluation.evaluate import pair_files, write_csv
 from nnunet_ext.evaluation.hausdorff import bounding_box
 from nnunet_ext.files.atomic import atomic_path, write_text_atomically
+from nnunet_ext.files.figure import save_figure
 from nnunet_ext.labels.dataset_labels import DatasetLabels, find_dataset_json, read_dataset_labels
 from nnunet_ext.parallel import map_cases
 from nnunet_ext.postprocessing.search import THRESHOLDS, Curve, rules_for, search

@@ -8,6 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from nnunet_ext.errors import UserError
+from nnunet_ext.files.figure import save_figure
 from nnunet_ext.trained.attention_maps import CaseAttention
 
 LONGER_SIDE = 2.8  # of a panel, inches
@@ -74,5 +75,5 @@ def draw_attention(case: CaseAttention, file: Path, slice_index: int | None = No
     panels[0, 0].set_title(f"slice {index}, prediction", fontsize=9)
     bar = figure.colorbar(ScalarMappable(cmap=COLOURS), ax=list(panels.flat), pad=0.01, aspect=total_height / BAR)
     bar.set_ticks([0, 1], labels=["lowest", "highest"])
-    figure.savefig(file, dpi=150)
+    save_figure(figure, file)
     return index

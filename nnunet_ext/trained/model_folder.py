@@ -12,11 +12,10 @@ from zipfile import BadZipFile
 import torch
 
 from nnunet_ext.errors import InputError
+from nnunet_ext.files.checkpoint import CHECKPOINTS, FINAL
 from nnunet_ext.labels.dataset_labels import DatasetLabels, read_dataset_labels
 from nnunet_ext.plans.settings import PLANS_KEY, read_settings, settings_as_json
 from nnunet_ext.trainers import TRAINERS
-
-CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def _read_fold(folder: Path, file_ending: str, dataset: str, reference: Path | N
         if found is not None:
             references[case] = found
     curves = _read_curves(checkpoint) if checkpoint else {}
-    finished = checkpoint is not None and checkpoint.name == CHECKPOINTS[0]
+    finished = checkpoint is not None and checkpoint.name == FINAL
     return Fold(folder.name.removeprefix("fold_"), curves, finished, predictions, references)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from nnunet_ext.errors import UserError
+from nnunet_ext.files.atomic import atomic_folder
+from nnunet_ext.files.checkpoint import BEST, FINAL
 
 # What nnU-Net's predictor reads, and what says how the weights came about. Optimizer state and loss curves stay behind.
 KEPT = (
@@ -25,7 +27,7 @@ OWN_NETWORKS = "nnunet_ext.architectures."
 
 
 class StripError(UserError):
-    """A folder that is no trained model of this package, or an output that exists."""
+    """A folder that is no trained model of this package."""
 
 
 def strip_model(model: Path, output: Path) -> list[tuple[Path, int, int]]:
@@ -36,42 +38,35 @@ def strip_model(model: Path, output: Path) -> list[tuple[Path, int, int]]:
 
     Args:
         model: Folder of a model as nnU-Net writes it, with ``plans.json`` and ``fold_*`` folders.
-        output: Folder to write; must not exist.
+        output: Folder to write; must not exist, or be empty.
 
     Returns:
         For each checkpoint its new path, its old size and its new size in bytes.
 
     Raises:
-        StripError: No trained model, not a model of this package, or the output exists.
+        StripError: No trained model, or not a model of this package.
+        InputError: The output holds something, or it cannot be written.
     """
     plans_file = model / "plans.json"
-    checkpoints = sorted(
-        file for name in ("checkpoint_final.pth", "checkpoint_best.pth") for file in model.glob(f"fold_*/{name}")
-    )
+    checkpoints = sorted(file for name in (FINAL, BEST) for file in model.glob(f"fold_*/{name}"))
     if not plans_file.is_file() or not checkpoints:
-        raise StripError(f"{model} is not a trained model: it needs plans.json and fold_*/checkpoint_final.pth.")
-    if output.exists():
-        raise StripError(f"{output} exists. Choose another folder with -o.")
+        raise StripError(f"{model} is not a trained model: it needs plans.json and fold_*/{FINAL}.")
     plans = json.loads(plans_file.read_text())
-    partial = output.with_name(output.name + ".partial")
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
     sizes = []
-    for file in checkpoints:
-        # nnU-Net's checkpoints hold numpy numbers, which weights_only does not load; they are trusted as by nnU-Net
-        checkpoint = torch.load(file, map_location="cpu", weights_only=False)
-        configuration = checkpoint["init_args"]["configuration"]
-        plans, without = plans_without_training_only(plans, configuration)
-        target = partial / file.relative_to(model)
-        target.parent.mkdir(exist_ok=True)
-        torch.save(stripped_checkpoint(checkpoint, plans, without), target)
-        sizes.append((output / file.relative_to(model), file.stat().st_size, target.stat().st_size))
-    for file in model.iterdir():
-        if file.is_file() and file != plans_file:
-            shutil.copy2(file, partial / file.name)
-    (partial / "plans.json").write_text(json.dumps(plans, indent=4))
-    partial.rename(output)
+    with atomic_folder(output) as new:
+        for file in checkpoints:
+            # nnU-Net's checkpoints hold numpy numbers, which weights_only does not load; they are trusted as by nnU-Net
+            checkpoint = torch.load(file, map_location="cpu", weights_only=False)
+            configuration = checkpoint["init_args"]["configuration"]
+            plans, without = plans_without_training_only(plans, configuration)
+            target = new / file.relative_to(model)
+            target.parent.mkdir(exist_ok=True)
+            torch.save(stripped_checkpoint(checkpoint, plans, without), target)
+            sizes.append((output / file.relative_to(model), file.stat().st_size, target.stat().st_size))
+        for file in model.iterdir():
+            if file.is_file() and file != plans_file:
+                shutil.copy2(file, new / file.name)
+        (new / "plans.json").write_text(json.dumps(plans, indent=4))
     return sizes
 
 

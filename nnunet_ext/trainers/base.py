@@ -1,10 +1,10 @@
 """What all trainers share: settings and network through the plans, loss components in the log."""
 
 import math
-import os
 from contextlib import nullcontext
 from copy import deepcopy
 from os.path import join
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch._dynamo import OptimizedModule
 
+from nnunet_ext.files.atomic import atomic_path
 from nnunet_ext.files.checkpoint import check_readable
 from nnunet_ext.losses.composite import CompositeLoss
 from nnunet_ext.plans.network_entry import write_architecture
@@ -258,10 +259,11 @@ class MethodTrainer(nnUNetTrainer):
 
     def save_checkpoint(self, filename: str) -> None:
         """Write a checkpoint as nnU-Net does, but whole or not at all: a killed process leaves the one before it."""
-        partial = f"{filename}.partial"
-        super().save_checkpoint(partial)
-        if self.local_rank == 0 and not self.disable_checkpointing:
-            os.replace(partial, filename)
+        if self.local_rank != 0 or self.disable_checkpointing:
+            super().save_checkpoint(filename)  # writes nothing
+            return
+        with atomic_path(Path(filename)) as temporary:
+            super().save_checkpoint(str(temporary))
 
     def _clip_gradients(self) -> None:
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clipping)

@@ -1,9 +1,12 @@
 """Plot of the loss components of a training, beside nnU-Net's ``progress.png``."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from nnunet_ext.files.figure import save_figure
 
 
 def plot_component_losses(curves: Mapping[str, Sequence[float]], file: str) -> None:
@@ -22,4 +25,4 @@ def plot_component_losses(curves: Mapping[str, Sequence[float]], file: str) -> N
         panel.set_ylabel(name.replace("_", " "))
         panel.grid(alpha=0.3)
     panels[-1].set_xlabel("epoch")
-    figure.savefig(file, dpi=100)
+    save_figure(figure, Path(file), dpi=100)

@@ -7,7 +7,7 @@ from pathlib import Path
 from nnunetv2.evaluation.find_best_configuration import find_best_configuration
 
 from nnunet_ext.errors import UserError
-from nnunet_ext.files.whole_folder import written_whole
+from nnunet_ext.files.atomic import atomic_folder
 
 
 class ModelNameError(UserError):
@@ -36,7 +36,7 @@ def write_best_configuration(
 
     Raises:
         ModelNameError: A name has not three parts.
-        FileExistsError: ``output`` holds something already.
+        InputError: ``output`` holds something already, or it cannot be written.
     """
     trained = tuple(_parts(model) for model in models)
     result = find_best_configuration(
@@ -53,7 +53,7 @@ def write_best_configuration(
         for model in result["selected_model_or_models"]
     ]
     source = Path(result["postprocessing_file"]).parent
-    with written_whole(output) as partial:
+    with atomic_folder(output) as partial:
         (partial / "models.txt").write_text("".join(f"{model}\n" for model in best))
         for name in ("postprocessing.pkl", "plans.json", "dataset.json"):
             shutil.copyfile(source / name, partial / name)

@@ -1,7 +1,6 @@
 """nnU-Net's cross-validation split, written before the first fold is trained."""
 
 import json
-import os
 from pathlib import Path
 
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
@@ -9,6 +8,7 @@ from nnunetv2.utilities.crossval_split import generate_crossval_split
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_ext.errors import UserError
+from nnunet_ext.files.atomic import write_text_atomically
 from nnunet_ext.planning.command import preprocessed_folder
 
 SEED, NUM_FOLDS = 12345, 5  # nnU-Net's own, in nnUNetTrainer.do_split
@@ -39,11 +39,8 @@ def write_split(dataset: str, plans: str) -> tuple[Path, bool]:
     if len(cases) < NUM_FOLDS:
         raise SplitError(f"{folder}: {len(cases)} cases are too few for {NUM_FOLDS} folds. Write {file} yourself.")
     splits = generate_crossval_split(cases, seed=SEED, n_splits=NUM_FOLDS)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(
-        json.dumps([{part: list(map(str, split[part])) for part in split} for split in splits], indent=4)
-    )
-    os.replace(partial, file)
+    content = [{part: list(map(str, split[part])) for part in split} for split in splits]
+    write_text_atomically(file, json.dumps(content, indent=4))
     return file, True
 
 

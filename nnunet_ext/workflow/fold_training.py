@@ -4,9 +4,9 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 from nnunet_ext.errors import UserError
+from nnunet_ext.files.checkpoint import CHECKPOINTS, FINAL
 from nnunet_ext.files.locks import try_lock
 
-CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
 LOCK = "training.lock"
 
 
@@ -44,7 +44,7 @@ def prepare_fold(folder: Path) -> tuple[list[str], list[str]]:
 
 def options_for(folder: Path) -> list[str]:
     """Options of ``nnUNetv2_train`` that go on from the checkpoints in a fold's folder."""
-    if (folder / "checkpoint_final.pth").is_file():
+    if (folder / FINAL).is_file():
         # not --c: it would write the final checkpoint again, and a training stopped in that moment would have none
         return ["--val"]
     return ["--c"] if any((folder / name).is_file() for name in CHECKPOINTS) else []

@@ -12,6 +12,7 @@ from typing import Any
 
 from nnunet_ext.doctor import NNUNET_FOLDERS, extended_search_path
 from nnunet_ext.errors import UserError
+from nnunet_ext.files.atomic import atomic_files
 
 SHIPPED = Path(__file__).parent
 COPIED = ("Snakefile", "config.schema.yaml", "profiles/slurm/config.yaml")
@@ -82,12 +83,13 @@ def write_workflow(
     if not overwrite and (taken := [file for file in files if file.exists()]):
         raise WorkflowError(f"{taken[0]} exists already. Edit it, choose another folder, or add --overwrite.")
     values = _config_values(choices, environment)
-    for name in COPIED:
-        _make_parent(folder / name)
-        shutil.copyfile(SHIPPED / name, folder / name)
-    for name, target in FILLED.items():
-        _make_parent(folder / target)
-        (folder / target).write_text(Template((SHIPPED / name).read_text()).substitute(values))
+    with atomic_files(folder) as new:
+        for name in COPIED:
+            _make_parent(new / name)
+            shutil.copyfile(SHIPPED / name, new / name)
+        for name, target in FILLED.items():
+            _make_parent(new / target)
+            (new / target).write_text(Template((SHIPPED / name).read_text()).substitute(values))
     return files
 
 

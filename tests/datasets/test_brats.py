@@ -12,6 +12,7 @@ from label_cases import BRATS_DATASET, PLAIN_DATASET, tumour, write_dataset_json
 from nnunet_ext.datasets.brats import convert_brats
 from nnunet_ext.datasets.brats_labels import convert_brats_labels, recognise_scheme
 from nnunet_ext.errors import InputError
+from nnunet_ext.files.atomic import PREFIX
 from nnunet_ext.labels.dataset_labels import read_dataset_labels
 
 LEGACY = {"T1": "_t1", "T1ce": "_t1ce", "T2": "_t2", "FLAIR": "_flair", "seg": "_seg"}
@@ -250,7 +251,9 @@ def test_rerun_after_an_interruption_completes_the_data_set(tmp_path):
     write_case(tmp_path / "source" / "A", "A")
     folder = convert(tmp_path).folder
     kept = (folder / "imagesTr" / "A_0000.nii.gz").stat().st_mtime_ns
-    (folder / "imagesTr" / "A_0002.nii.gz").rename(folder / "imagesTr" / ".incomplete_A_0002.nii.gz")
+    left = folder / "imagesTr" / f"{PREFIX}of_a_killed_run"
+    left.mkdir()
+    (folder / "imagesTr" / "A_0002.nii.gz").rename(left / "A_0002.nii.gz")
     (folder / "dataset.json").unlink()
     result = convert(tmp_path)
     check_converted(folder, "A")

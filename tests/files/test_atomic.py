@@ -1,15 +1,35 @@
-"""Files that are complete or not there."""
+"""Files and folders that are whole or not there."""
+
+import errno
+import os
+import stat
+import threading
+from pathlib import Path
 
 import pytest
 
-from nnunet_ext.files.atomic import atomic_path, write_text_atomically
+from nnunet_ext.errors import InputError
+from nnunet_ext.files.atomic import (
+    PREFIX,
+    atomic_files,
+    atomic_folder,
+    atomic_path,
+    disk_of,
+    write_text_atomically,
+)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_file_is_replaced_when_the_block_ends(tmp_path):
     write_text_atomically(tmp_path / "a.txt", "old")
-    write_text_atomically(tmp_path / "a.txt", "new")
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+        assert (tmp_path / "a.txt").read_text() == "old"
     assert (tmp_path / "a.txt").read_text() == "new"
-    assert len(list(tmp_path.iterdir())) == 1
+    assert names(tmp_path) == ["a.txt"]
 
 
 def test_failed_block_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
@@ -23,10 +43,184 @@ def test_failed_block_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
     with pytest.raises(RuntimeError):
         fail_halfway()
     assert (tmp_path / "a.txt").read_text() == "old"
-    assert len(list(tmp_path.iterdir())) == 1
+    assert names(tmp_path) == ["a.txt"]
 
 
-def test_temporary_name_keeps_the_ending(tmp_path):
+def test_temporary_file_has_the_same_name(tmp_path):
     with atomic_path(tmp_path / "a.nii.gz") as temporary:
-        assert temporary.name.endswith(".nii.gz")
+        assert temporary.name == "a.nii.gz"
         temporary.touch()
+
+
+def test_commands_that_write_the_same_file_at_once_do_not_meet(tmp_path):
+    """Each writes half, waits for the others, and writes the rest: the file is always one of the whole ones."""
+    barrier = threading.Barrier(4)
+    failed = []
+
+    def write(text):
+        try:
+            with atomic_path(tmp_path / "a.json") as temporary, temporary.open("w") as stream:
+                stream.write(text[:50])
+                stream.flush()
+                barrier.wait()
+                stream.write(text[50:])
+            assert (tmp_path / "a.json").read_text() in texts
+        except Exception as error:
+            failed.append(error)
+            barrier.abort()
+
+    texts = [letter * 100 for letter in "abcd"]
+    threads = [threading.Thread(target=write, args=(text,)) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_planted_links_are_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    for name in (".incomplete_a.txt", "a.txt"):
+        (tmp_path / name).symlink_to(victim)
+    write_text_atomically(tmp_path / "a.txt", "new")
+    assert victim.read_text() == "mine"
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert not (tmp_path / "a.txt").is_symlink()
+
+
+def test_only_the_user_can_write_where_the_file_is_made_and_the_file_has_the_usual_permissions(tmp_path):
+    (tmp_path / "usual").touch()
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.touch()
+        assert stat.S_IMODE(temporary.parent.stat().st_mode) == 0o700
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_what_a_killed_command_left_is_removed_and_what_is_being_written_stays(tmp_path):
+    (tmp_path / f"{PREFIX}left").mkdir()
+    (tmp_path / f"{PREFIX}left" / "half.txt").touch()
+    (tmp_path / f"{PREFIX}link").symlink_to(tmp_path / "mine")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").touch()
+    with atomic_path(tmp_path / "b.txt") as slow:
+        slow.touch()
+        write_text_atomically(tmp_path / "c.txt", "c")
+        assert slow.is_file()
+    assert names(tmp_path) == [f"{PREFIX}link", "b.txt", "c.txt", "mine"]
+    assert names(tmp_path / "mine") == ["a.txt"]
+
+
+def test_full_disk_is_one_message_with_the_file_and_the_disk(tmp_path):
+    def write():
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary))
+
+    with pytest.raises(InputError) as caught:
+        write()
+    assert str(caught.value).startswith(f"{tmp_path / 'a.txt'} cannot be written: the disk of {disk_of(tmp_path)} is ")
+    assert names(tmp_path) == []
+
+
+def test_file_in_a_folder_that_is_not_complete_is_named_as_it_will_be(tmp_path):
+    def write():
+        with atomic_folder(tmp_path / "data") as new, atomic_files(new) as files:
+            write_text_atomically(files / "missing" / "a.txt", "a")
+
+    with pytest.raises(InputError, match=f"^{tmp_path}/data/missing/a.txt cannot be written"):
+        write()
+
+
+def test_disk_is_that_of_the_mount_point():
+    assert str(disk_of(Path("/proc/self"))) == "/proc"
+
+
+@pytest.mark.parametrize("write", [atomic_path, atomic_folder, atomic_files])
+def test_file_where_a_folder_should_be_is_one_message(write, tmp_path):
+    (tmp_path / "file").touch()
+
+    def attempt():
+        with write(tmp_path / "file" / "a"):
+            pass
+
+    with pytest.raises(InputError, match=r"file/a cannot be written: (Not a directory|File exists): .*file"):
+        attempt()
+
+
+def test_source_that_cannot_be_read_is_named(tmp_path):
+    def copy():
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.write_bytes((tmp_path / "source.txt").read_bytes())
+
+    with pytest.raises(InputError, match=r"a\.txt cannot be written: No such file or directory: .*source\.txt"):
+        copy()
+
+
+def test_folder_appears_only_at_the_end(tmp_path):
+    folder = tmp_path / "deep" / "data"
+    (tmp_path / "usual").mkdir()
+    with atomic_folder(folder) as new:
+        (new / "a.txt").write_text("a")
+        assert not folder.exists()
+    assert names(folder) == ["a.txt"]
+    assert names(folder.parent) == ["data"]
+    assert folder.stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_error_leaves_no_folder_behind(tmp_path):
+    def write():
+        with atomic_folder(tmp_path / "data") as new:
+            (new / "a.txt").write_text("a")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
+    assert names(tmp_path) == []
+
+
+def test_empty_folder_is_filled(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path / "data")
+    with atomic_folder(Path(".")) as new:
+        (new / "a.txt").write_text("a")
+    assert names(tmp_path / "data") == ["a.txt"]
+
+
+def test_folder_with_content_and_links_are_left_alone(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "mine.txt").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("mine", "link"):
+        with pytest.raises(InputError, match="Delete it or choose another"), atomic_folder(tmp_path / name):
+            pass
+    assert names(tmp_path) == ["link", "mine"]
+    assert names(tmp_path / "mine") == ["mine.txt"]
+
+
+def test_files_appear_together_beside_those_that_are_there(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    (tmp_path / "mine.txt").write_text("mine")
+    with atomic_files(tmp_path) as new:
+        (new / "a.txt").write_text("new")
+        (new / "deep").mkdir()
+        (new / "deep" / "b.txt").write_text("new")
+        assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt", "deep", "mine.txt"]
+    assert (tmp_path / "a.txt").read_text() == (tmp_path / "deep" / "b.txt").read_text() == "new"
+
+
+def test_of_several_files_none_is_written_where_one_cannot_be(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    (tmp_path / "b.txt").mkdir()
+
+    def write():
+        with atomic_files(tmp_path) as new:
+            (new / "a.txt").write_text("new")
+            (new / "b.txt").write_text("new")
+
+    with pytest.raises(InputError, match=r"cannot be written: Is a directory: .*b\.txt"):
+        write()
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt", "b.txt"]

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from nnunet_ext import plugin
 from nnunet_ext.cli import app
+from nnunet_ext.errors import InputError
 from nnunet_ext.testing import Case, make_trainer
 from nnunet_ext.trained.strip import StripError, strip_model
 from nnunet_ext.trainers import AutoencoderRegularizedTrainer, ModalityPairingTrainer
@@ -95,7 +96,7 @@ def test_what_cannot_be_stripped_is_said_and_leaves_nothing(tmp_path):
     with pytest.raises(StripError, match="is not a trained model"):
         strip_model(tmp_path, tmp_path / "slim")
     model = trained_model(AutoencoderRegularizedTrainer, tmp_path)
-    with pytest.raises(StripError, match="exists"):
+    with pytest.raises(InputError, match="exists already"):
         strip_model(model, model)
     plans = json.loads((model / "plans.json").read_text())
     plans["configurations"]["3d"]["architecture"]["network_class_name"] = "some.other.Network"
