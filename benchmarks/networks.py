@@ -213,7 +213,7 @@ METHODS: dict[str, list[Row]] = {
         Row(
             "ModalityPairingUNet",
             lambda size: ModalityPairingUNet(**unet_kwargs(size), modality_groups=[[3, 2], [1, 0]]),
-            lambda features, _: 0.5 * ModalityPairingLoss()(*features),
+            lambda output, _: 0.5 * ModalityPairingLoss()(*output.features),
         ),
     ],
     "autoencoder": [

@@ -88,6 +88,7 @@ NOT_IN_PAPERS = {
     "save_every": 50,
     "weight_decay": 3e-5,
     "modality_groups": None,
+    "branch_loss_weight": 0.0,
     "reconstruction_reduction": "mean",
     "master_modality": None,
     "batch_norm": False,

@@ -6,7 +6,7 @@ https://doi.org/10.1007/978-3-030-72084-1_21. Written from the paper; no code of
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,19 @@ from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.plannable_network import PlannableNetwork
 
 NEGATIVE_SLOPE = 1e-2  # of the leaky ReLU that nnU-Net initializes for
+
+
+class PairingOutput(NamedTuple):
+    """What the losses between and of the branches need.
+
+    Attributes:
+        features: Last feature map of each branch, X^A, X^B, each ``(B, features, *spatial)``.
+        branch_logits: Logits of each branch alone, each ``(B, num_classes, *spatial)``; none without branch
+            classifiers.
+    """
+
+    features: tuple[Tensor, ...]
+    branch_logits: tuple[Tensor, ...]
 
 
 class ModalityPairingUNet(PlannableNetwork):
@@ -45,6 +58,7 @@ class ModalityPairingUNet(PlannableNetwork):
         n_conv_per_stage_decoder: Convolutions of each decoder stage; 2 in the paper.
         modality_groups: Channel indices of each branch, in the order of the branches. Channels in no group (the
             cascade's one-hot channels) belong to every branch.
+        branch_classifiers: Whether each branch has a classifier of its own last feature map, for training alone.
         conv_bias: Whether convolutions have a bias.
         norm_op: Normalization, per channel or None; the paper's is ``nn.InstanceNorm3d``.
         norm_op_kwargs: Its arguments.
@@ -53,10 +67,14 @@ class ModalityPairingUNet(PlannableNetwork):
         nonlin: Activation; the paper's is ``nn.LeakyReLU``.
         nonlin_kwargs: Its arguments.
         deep_supervision: Whether logits are a list, highest resolution first.
+        inference_only: Leave the branches' classifiers out.
 
     Raises:
         ValueError: Fewer than two groups, an empty group, an index out of range, or a channel in two groups.
     """
+
+    # Submodules without which predictions are the same. `inference_only=True` builds the network without them.
+    training_only: ClassVar[tuple[str, ...]] = ("branch_classifiers",)
 
     def __init__(
         self,
@@ -70,6 +88,7 @@ class ModalityPairingUNet(PlannableNetwork):
         num_classes: int,
         n_conv_per_stage_decoder: int | Sequence[int],
         modality_groups: Sequence[Sequence[int]],
+        branch_classifiers: bool = False,
         conv_bias: bool = False,
         norm_op: type[nn.Module] | None = None,
         norm_op_kwargs: dict[str, Any] | None = None,
@@ -78,6 +97,7 @@ class ModalityPairingUNet(PlannableNetwork):
         nonlin: type[nn.Module] | None = None,
         nonlin_kwargs: dict[str, Any] | None = None,
         deep_supervision: bool = False,
+        inference_only: bool = False,
     ):
         super().__init__()
         check_groups(modality_groups, input_channels)
@@ -163,6 +183,11 @@ class ModalityPairingUNet(PlannableNetwork):
             self.later_convs.append(nn.Sequential(*later))
             # every resolution has its classifier, so weights load with deep supervision on or off
             self.classifiers.append(conv_op(joint[stage], num_classes, 1, bias=True))
+        self.branch_classifiers = (
+            BranchwiseConv(branches, partial(conv_op, features[0], num_classes, 1, bias=True))
+            if branch_classifiers and not inference_only
+            else None
+        )
 
     def forward(self, x: Tensor) -> NetworkOutput | Tensor | list[Tensor]:
         """Segment a batch of patches.
@@ -172,7 +197,7 @@ class ModalityPairingUNet(PlannableNetwork):
 
         Returns:
             Logits ``(B, num_classes, *spatial)``, or a list of them with deep supervision; in training mode a
-            NetworkOutput whose auxiliary part holds the last feature map of each branch, ``(B, features, *spatial)``.
+            NetworkOutput whose auxiliary part is a PairingOutput.
         """
         skips = []
         for stage in self.encoder:
@@ -185,7 +210,10 @@ class ModalityPairingUNet(PlannableNetwork):
             if self.deep_supervision or index == len(self.upsamplings) - 1:
                 logits.append(self.classifiers[index](x))
         output = logits[::-1] if self.deep_supervision else logits[0]
-        return NetworkOutput(output, x.chunk(self.num_branches, dim=1)) if self.training else output
+        if not self.training:
+            return output
+        own = () if self.branch_classifiers is None else self.branch_classifiers(x).chunk(self.num_branches, dim=1)
+        return NetworkOutput(output, PairingOutput(x.chunk(self.num_branches, dim=1), own))
 
     @staticmethod
     def initialize(module: nn.Module) -> None:

@@ -3,11 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
+import torch
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import nn
+from torch import Tensor, nn
 
 from nnunet_ext.architectures import ModalityPairingUNet
+from nnunet_ext.architectures.modality_pairing import PairingOutput
 from nnunet_ext.losses import CompositeLoss, ModalityPairingLoss
 from nnunet_ext.plans.modalities import channel_names, resolve_groups
 from nnunet_ext.plans.settings import STRICT, TrainingSettings
@@ -26,6 +29,9 @@ class ModalityPairingSettings(TrainingSettings):
     warmup_epochs: int = Field(20, ge=0)  # Sec. 3.2
     poly_exponent: float = Field(0.9, gt=0)  # Sec. 2, learning rate strategy
     pairing_weight: float = Field(0.5, ge=0)  # lambda_3, Eq. 5
+    # Weight of the Dice and cross entropy of each branch's own classifier, averaged over branches. "The loss from both
+    # main branches" (Sec. 2, Loss) can mean one a branch; off: our choice, because Eq. 5 is of one output
+    branch_loss_weight: float = Field(default=0.0, ge=0)
     # Channel names of each branch; None: FLAIR and T2, T1ce and T1 (Sec. 2) where the dataset has these four, else an
     # even split in channel order (not stated: our choice, because the paper has no other data)
     modality_groups: list[list[str]] | None = None
@@ -73,16 +79,32 @@ class ModalityPairingTrainer(MethodTrainer):
         configuration: str,
         dataset_json: dict[str, Any],
     ) -> dict[str, Any]:
-        """Channel indices of each branch."""
+        """Channel indices of each branch, and whether it has a classifier of its own."""
         names = channel_names(dataset_json)
         assert settings.modality_groups is not None  # resolve_settings has filled it in
-        return {"modality_groups": [[names.index(name) for name in group] for group in settings.modality_groups]}
+        return {
+            "modality_groups": [[names.index(name) for name in group] for group in settings.modality_groups],
+            "branch_classifiers": settings.branch_loss_weight > 0,
+        }
 
     def _build_loss(self) -> nn.Module:
-        """nnU-Net's Dice and cross entropy plus the weighted correlation loss (Eq. 5)."""
+        """nnU-Net's Dice and cross entropy plus the weighted correlation loss (Eq. 5), and that of each branch."""
+        segmentation = super()._build_loss()
+        # what a branch predicts has the full resolution alone
+        of_one_output = segmentation.loss if isinstance(segmentation, DeepSupervisionWrapper) else segmentation
         pairing = ModalityPairingLoss()
-        components = {"modality_pairing": (self.settings.pairing_weight, lambda features, _: pairing(*features))}
-        return CompositeLoss(super()._build_loss(), components)
+
+        def of_branches(output: PairingOutput, target: Any) -> Tensor:
+            full_size = target[0] if isinstance(target, list) else target
+            return torch.stack([of_one_output(logits, full_size) for logits in output.branch_logits]).mean()
+
+        return CompositeLoss(
+            segmentation,
+            {
+                "modality_pairing": (self.settings.pairing_weight, lambda output, _: pairing(*output.features)),
+                "branches": (self.settings.branch_loss_weight, of_branches),
+            },
+        )
 
     def configure_optimizers(self) -> tuple[Any, EpochScheduler]:
         """nnU-Net's SGD (Sec. 3.2 has the same values); linear warm-up, then polynomial decay of the absolute epoch."""

@@ -116,7 +116,7 @@ def test_output_equals_two_branch_reading_of_equations_2_and_3():
     output = network(x)
     logits, features = two_branch_reference(network, x)
     torch.testing.assert_close(output.logits, logits[0])
-    torch.testing.assert_close(list(output.auxiliary), features)
+    torch.testing.assert_close(list(output.auxiliary.features), features)
 
 
 def test_logits_of_every_resolution_read_both_branches():
@@ -187,6 +187,30 @@ def test_classifier_reads_the_features_of_both_branches():
     assert all(layer.in_channels == 2 * width for layer, width in zip(network.classifiers, (8, 4), strict=True))
 
 
+def test_branch_classifier_reads_the_last_features_of_its_branch_alone():
+    network = make(branch_classifiers=True)
+    output = network(torch.randn(2, 4, 8, 8, 8))
+    state = network.state_dict()
+    for m, features in enumerate(output.auxiliary.features):
+        weight, bias = (state[f"branch_classifiers.convs.{m}.{name}"] for name in ("weight", "bias"))
+        torch.testing.assert_close(output.auxiliary.branch_logits[m], F.conv3d(features, weight, bias))
+    assert len(output.auxiliary.branch_logits) == 2
+
+
+def test_branch_classifiers_are_off_by_default_and_leave_predictions_alone():
+    plain, network = make(), make(branch_classifiers=True)
+    slim = make(branch_classifiers=True, inference_only=True)
+    assert plain(torch.randn(1, 4, 8, 8, 8)).auxiliary.branch_logits == ()
+    kept = {k: v for k, v in network.state_dict().items() if not k.startswith(ModalityPairingUNet.training_only)}
+    assert kept.keys() == plain.state_dict().keys() == slim.state_dict().keys()
+    slim.load_state_dict(kept)
+    ran = []
+    network.branch_classifiers.register_forward_hook(lambda *_: ran.append(True))
+    x = torch.randn(1, 4, 8, 8, 8)
+    assert torch.equal(network.eval()(x), slim.eval()(x))
+    assert not ran
+
+
 def test_parameter_count_by_hand():
     # 3 stages of 4, 8, 16 features a branch, 4 channels in groups of 2, 3 classes; k = 27; joint widths 8, 16, 32
     # encoder: first 2*(2*4*k + 4); then joint convolutions 8>8, 8>16, 16>16, 16>32, 32>32 with bias
@@ -223,7 +247,7 @@ def test_parts_of_the_decoders_first_convolution_are_initialized_as_one(groups):
 
 
 def test_width_of_a_branch_is_the_width_of_the_plans():
-    features = make(base=8)(torch.randn(1, 4, 8, 8, 8)).auxiliary
+    features = make(base=8)(torch.randn(1, 4, 8, 8, 8)).auxiliary.features
     assert [tuple(x.shape) for x in features] == [(1, 8, 8, 8, 8)] * 2
 
 
@@ -242,7 +266,7 @@ def test_output_shapes(groups, channels, shape, kwargs):
     network = make(groups, channels, **kwargs)
     output = network(torch.randn(2, channels, *shape))
     assert isinstance(output, NetworkOutput)
-    assert len(output.auxiliary) == len(groups)
+    assert len(output.auxiliary.features) == len(groups)
     network.eval()
     logits = network(torch.randn(2, channels, *shape))
     if network.deep_supervision:

@@ -43,6 +43,17 @@ def predict(model, monkeypatch):
     return predictor.predict_logits_from_preprocessed_data(image), predictor.network
 
 
+def test_branch_classifiers_of_modality_pairing_are_training_only(tmp_path, monkeypatch):
+    monkeypatch.setitem(CASE.settings, "branch_loss_weight", 0.5)
+    model = trained_model(ModalityPairingTrainer, tmp_path, monkeypatch)
+    strip_model(model, tmp_path / "slim")
+    before, network = predict(model, monkeypatch)
+    after, slim = predict(tmp_path / "slim", monkeypatch)
+    assert torch.equal(before, after)
+    assert network.branch_classifiers is not None
+    assert slim.branch_classifiers is None
+
+
 def test_stripped_model_predicts_the_same_bits_with_nnunets_predictor(tmp_path, monkeypatch):
     model = trained_model(AutoencoderRegularizedTrainer, tmp_path)
     sizes = strip_model(model, tmp_path / "slim")

@@ -50,7 +50,7 @@ def test_non_finite_loss_stops_with_step_component_and_cases_and_keeps_the_weigh
 
 def test_component_that_is_not_finite_is_named_alone(trainer):
     weight, _ = trainer.loss.auxiliary["modality_pairing"]
-    trainer.loss.auxiliary["modality_pairing"] = (weight, lambda features, _: features[0].sum() * float("nan"))
+    trainer.loss.auxiliary["modality_pairing"] = (weight, lambda output, _: output.features[0].sum() * float("nan"))
     trainer.network.train()
     with pytest.raises(NonFiniteLossError, match="not finite: modality_pairing;"):
         trainer.train_step(batch_of(trainer, keys=["a"]))

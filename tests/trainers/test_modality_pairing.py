@@ -30,9 +30,42 @@ def test_loss_adds_half_the_pairing_loss_of_equation_5(tmp_path):
     images, target = make_batch(trainer, Case())
     output = trainer.network.train()(images)
     expected = nnUNetTrainer._build_loss(trainer)(output.logits, target) + 0.5 * ModalityPairingLoss()(
-        *output.auxiliary
+        *output.auxiliary.features
     )
     assert trainer.loss(output, target).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("branch", [0, 1])
+def test_pairing_loss_alone_reaches_the_weights_of_each_branch(branch, tmp_path, monkeypatch):
+    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+    images, _ = make_batch(trainer, Case())
+    _, pairing = trainer.loss.auxiliary["modality_pairing"]
+    pairing(trainer.network.train()(images).auxiliary, None).backward()
+    # branch-own, after the last layer in which the branches meet
+    assert trainer.network.later_convs[-1][0].convs[branch].weight.grad.any()
+
+
+@pytest.mark.parametrize("case", [Case(), Case(regions=True, ignore=True)], ids=["labels", "regions, ignore"])
+def test_loss_of_each_branch_is_nnunets_at_full_resolution(case, tmp_path, monkeypatch):
+    case = Case(**vars(case) | {"settings": {"branch_loss_weight": 0.25}})
+    trainer = trainer_for(case, tmp_path, monkeypatch)
+    images, target = make_batch(trainer, case)
+    output = trainer.network.train()(images)
+    total = trainer.loss(output, target)
+    whole = nnUNetTrainer._build_loss(trainer)
+    one_output = whole.loss
+    of_branches = sum(one_output(logits, target[0]) for logits in output.auxiliary.branch_logits) / 2
+    expected = whole(output.logits, target) + 0.5 * ModalityPairingLoss()(*output.auxiliary.features)
+    assert total.item() == pytest.approx((expected + 0.25 * of_branches).item(), rel=1e-6)
+    total.backward()
+    assert all(conv.weight.grad.any() for conv in trainer.network.branch_classifiers.convs)
+    assert trainer.loss.pop_component_means()["branches"] == pytest.approx(of_branches.item(), rel=1e-6)
+
+
+def test_branches_have_no_loss_of_their_own_by_default(tmp_path, monkeypatch):
+    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+    assert trainer.loss.component_names == ("segmentation", "modality_pairing")
+    assert trainer.network.branch_classifiers is None
 
 
 # lr(e) = 0.01 (e + 1) / 20 below epoch 20, then 0.01 (1 - e / 1000)^0.9:
