@@ -45,7 +45,7 @@ def predict(model, monkeypatch):
 
 def test_branch_classifiers_of_modality_pairing_are_training_only(tmp_path, monkeypatch):
     monkeypatch.setitem(CASE.settings, "branch_loss_weight", 0.5)
-    model = trained_model(ModalityPairingTrainer, tmp_path, monkeypatch)
+    model = trained_model(ModalityPairingTrainer, tmp_path)
     strip_model(model, tmp_path / "slim")
     before, network = predict(model, monkeypatch)
     after, slim = predict(tmp_path / "slim", monkeypatch)

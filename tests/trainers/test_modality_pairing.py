@@ -36,8 +36,8 @@ def test_loss_adds_half_the_pairing_loss_of_equation_5(tmp_path):
 
 
 @pytest.mark.parametrize("branch", [0, 1])
-def test_pairing_loss_alone_reaches_the_weights_of_each_branch(branch, tmp_path, monkeypatch):
-    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+def test_pairing_loss_alone_reaches_the_weights_of_each_branch(branch, tmp_path):
+    trainer = trainer_for(Case(), tmp_path)
     images, _ = make_batch(trainer, Case())
     _, pairing = trainer.loss.auxiliary["modality_pairing"]
     pairing(trainer.network.train()(images).auxiliary, None).backward()
@@ -46,9 +46,9 @@ def test_pairing_loss_alone_reaches_the_weights_of_each_branch(branch, tmp_path,
 
 
 @pytest.mark.parametrize("case", [Case(), Case(regions=True, ignore=True)], ids=["labels", "regions, ignore"])
-def test_loss_of_each_branch_is_nnunets_at_full_resolution(case, tmp_path, monkeypatch):
+def test_loss_of_each_branch_is_nnunets_at_full_resolution(case, tmp_path):
     case = Case(**vars(case) | {"settings": {"branch_loss_weight": 0.25}})
-    trainer = trainer_for(case, tmp_path, monkeypatch)
+    trainer = trainer_for(case, tmp_path)
     images, target = make_batch(trainer, case)
     output = trainer.network.train()(images)
     total = trainer.loss(output, target)
@@ -62,8 +62,8 @@ def test_loss_of_each_branch_is_nnunets_at_full_resolution(case, tmp_path, monke
     assert trainer.loss.pop_component_means()["branches"] == pytest.approx(of_branches.item(), rel=1e-6)
 
 
-def test_branches_have_no_loss_of_their_own_by_default(tmp_path, monkeypatch):
-    trainer = trainer_for(Case(), tmp_path, monkeypatch)
+def test_branches_have_no_loss_of_their_own_by_default(tmp_path):
+    trainer = trainer_for(Case(), tmp_path)
     assert trainer.loss.component_names == ("segmentation", "modality_pairing")
     assert trainer.network.branch_classifiers is None
 
