@@ -86,6 +86,7 @@ NOT_IN_PAPERS = {
     "num_iterations_per_epoch": 250,
     "num_val_iterations_per_epoch": 50,
     "save_every": 50,
+    "gradient_clipping": 12.0,
     "weight_decay": 3e-5,
     "modality_groups": None,
     "branch_loss_weight": 0.0,
