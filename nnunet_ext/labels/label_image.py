@@ -17,6 +17,7 @@ from nnunet_ext.errors import InputError
 # Headers store rotations as 32-bit quaternions, which moves a corner by less than 0.001 voxels; a real mistake (flipped
 # axis, forgotten origin, resampled image) moves one by at least a voxel.
 GRID_TOLERANCE = 0.01
+LARGEST_LABEL = 65535  # nnU-Net writes labels as 8- or 16-bit integers without sign
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,18 @@ def read_label_image(path: Path, dataset_json: Mapping[str, Any]) -> LabelImage:
     """Read a label image as nnU-Net reads it.
 
     Raises:
-        InputError: The file is missing, unreadable, truncated, or holds values that are not whole numbers.
+        InputError: The file is missing, unreadable, truncated, or holds values that are not whole numbers of 0
+            to 65535.
     """
     array, properties = read_array(path, dataset_json)
     labels = array[0]
     whole = np.isfinite(labels).all() and (labels == np.rint(labels)).all() and labels.min(initial=0) >= 0
     if not whole:
         raise InputError(f"{path}: not a label image, its values are not all whole numbers of at least 0.")
-    labels = labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.uint16)
+    largest = labels.max(initial=0)
+    if largest > LARGEST_LABEL:
+        raise InputError(f"{path}: label value {largest:g} is above {LARGEST_LABEL}, the largest that nnU-Net writes.")
+    labels = labels.astype(np.uint8 if largest < 256 else np.uint16)
     spacing = _spacing(properties)
     if _is_plane(labels.shape, spacing):
         labels, spacing = labels[0], spacing[1:]

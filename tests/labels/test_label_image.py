@@ -53,6 +53,22 @@ def test_values_that_are_no_labels_raise(tmp_path, value):
         read_label_image(tmp_path / "a.nii.gz", PLAIN_DATASET)
 
 
+def test_largest_label_is_read_as_it_is(tmp_path):
+    labels = tumour().astype(np.int32)
+    labels[0, 0, 0] = 65535
+    write_image(tmp_path / "a.nii.gz", labels)
+    np.testing.assert_array_equal(read_label_image(tmp_path / "a.nii.gz", PLAIN_DATASET).labels, labels)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(65536, "65536"), (65537, "65537"), (1e30, r"1e\+30")])
+def test_value_that_no_label_can_have_raises_instead_of_becoming_another(tmp_path, value, shown):
+    labels = tumour().astype(np.float32)
+    labels[0, 0, 0] = value
+    write_image(tmp_path / "a.nii.gz", labels)
+    with pytest.raises(InputError, match=rf"a\.nii\.gz: label value {shown} is above 65535"):
+        read_label_image(tmp_path / "a.nii.gz", PLAIN_DATASET)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
