@@ -8,13 +8,15 @@ import sys
 
 import pytest
 import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_ext import plugin
 from nnunet_ext.architectures import NetworkOutput
 from nnunet_ext.testing import Case, make_batch, make_trainer
-from nnunet_ext.trainers import TRAINERS
+from nnunet_ext.trainers import TRAINERS, MethodTrainer
 
 CASES = (
     Case(),
@@ -42,6 +44,14 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 for name in sys.argv[1:]:
     print("FOUND", recursive_find_trainer_class_by_name(name).__name__)
 """
+
+
+class Seen(BasicTransform):
+    """Changes nothing and remembers the sample."""
+
+    def __call__(self, **sample):
+        self.sample = sample
+        return sample
 
 
 def rebuilt_network(trainer, case: Case, deep_supervision: bool):
@@ -220,6 +230,33 @@ def test_settings_block_reaches_the_trainer_and_the_saved_plans(trainer_class, t
     again = make_trainer(trainer_class, Case(), tmp_path, plans=trainer.plans_manager.plans)
     assert again.settings == trainer.settings
     assert again.plans_manager.plans == trainer.plans_manager.plans
+
+
+@every_trainer
+def test_hook_of_the_augmentation_reaches_every_trainer(trainer_class, tmp_path, monkeypatch):
+    before, after = Seen(), Seen()
+    hook = lambda self, transforms: ComposeTransforms([before, transforms, after])  # noqa: E731
+    monkeypatch.setattr(MethodTrainer, "change_training_transforms", hook)
+    trainer = make_trainer(trainer_class, Case(regions=True), tmp_path)
+    rotation, dummy_2d, patch_size, mirror_axes = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+    transforms = trainer.get_training_transforms(
+        trainer.configuration_manager.patch_size,
+        rotation,
+        trainer._get_deep_supervision_scales(),
+        mirror_axes,
+        dummy_2d,
+        use_mask_for_norm=trainer.configuration_manager.use_mask_for_norm,
+        is_cascaded=False,
+        foreground_labels=trainer.label_manager.foreground_labels,
+        regions=trainer.label_manager.foreground_regions,
+        ignore_label=None,
+    )
+    labels = torch.randint(0, 4, (1, *patch_size), dtype=torch.int16)
+    transforms(image=torch.randn(4, *patch_size), segmentation=labels)
+    assert [len(sample["image"]) for sample in (before.sample, after.sample)] == [4, 4]
+    assert before.sample["segmentation"].dtype == torch.int16
+    target = after.sample["segmentation"]
+    assert (target[0] if isinstance(target, list) else target).shape == (3, *Case().patch_size)
 
 
 @every_trainer

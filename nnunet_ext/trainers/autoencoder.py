@@ -17,7 +17,7 @@ from nnunet_ext.losses import AutoencoderRegularizedLoss
 from nnunet_ext.plans.modalities import channel_names
 from nnunet_ext.plans.network_entry import resolved_configuration
 from nnunet_ext.plans.settings import STRICT, TrainingSettings
-from nnunet_ext.trainers.base import PublishedSize
+from nnunet_ext.trainers.base import MethodTrainer, PublishedSize
 from nnunet_ext.trainers.paper_augmentation import PaperAugmentationTrainer
 from nnunet_ext.trainers.reconstruction_plot import most_labelled_slice, plot_reconstruction
 from nnunet_ext.trainers.schedules import EpochScheduler, poly
@@ -147,4 +147,4 @@ class AutoencoderRegularizedTrainerNNUNetDA(AutoencoderRegularizedTrainer):
     configure_rotation_dummyDA_mirroring_and_inital_patch_size = (  # noqa: N815
         nnUNetTrainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size
     )
-    get_training_transforms = staticmethod(nnUNetTrainer.get_training_transforms)
+    own_training_transforms = MethodTrainer.own_training_transforms

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -146,6 +147,37 @@ class MethodTrainer(nnUNetTrainer):
         if isinstance(self.loss, CompositeLoss):
             for name in self.loss.component_names:
                 self.logger.local_logger.my_fantastic_logging.setdefault(COMPONENT_PREFIX + name, [])
+
+    def get_training_transforms(self, *arguments: Any, **keywords: Any) -> BasicTransform:
+        """What nnU-Net's data loader does to a training sample.
+
+        Trainers with an augmentation of their own override ``own_training_transforms``, never this, so that
+        ``change_training_transforms`` reaches all of them.
+
+        Args:
+            arguments: As nnU-Net passes them: patch size, rotation, scales of deep supervision, axes to mirror, whether
+                to augment slice by slice.
+            keywords: As nnU-Net passes them: ``use_mask_for_norm``, and what the labels are.
+        """
+        return self.change_training_transforms(self.own_training_transforms(*arguments, **keywords))
+
+    def own_training_transforms(self, *arguments: Any, **keywords: Any) -> BasicTransform:
+        """The trainer's augmentation and what nnU-Net does to labels: here nnU-Net's own.
+
+        Args:
+            arguments: See ``get_training_transforms``.
+            keywords: See ``get_training_transforms``.
+        """
+        return super().get_training_transforms(*arguments, **keywords)
+
+    def change_training_transforms(self, transforms: BasicTransform) -> BasicTransform:
+        """The hook of the augmentation, the same for every trainer: override to put transforms before or after.
+
+        Args:
+            transforms: The trainer's own. Before them labels are as stored and -1 is outside the image; after them the
+                image has the cascade's channels, and labels are those of the loss, a list with deep supervision.
+        """
+        return transforms
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Switch deep supervision of the network; stays off for methods without it."""

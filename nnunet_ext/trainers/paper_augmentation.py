@@ -25,7 +25,7 @@ class PaperAugmentationTrainer(MethodTrainer):
         rotation, _, _, mirror_axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         return rotation, False, self.configuration_manager.patch_size, mirror_axes
 
-    def get_training_transforms(
+    def own_training_transforms(
         self,
         patch_size: Any,
         rotation_for_DA: Any,  # noqa: N803 - nnU-Net passes some by name
