@@ -2,9 +2,13 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, suppress
+from multiprocessing.connection import Connection
+from threading import Thread
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -40,16 +44,19 @@ def map_cases(
     results: dict[int, Result] = {}
     problems: dict[int, list[str]] = {}
     calls = _calls_in_this_process if min(num_processes, len(cases)) <= 1 else _calls_in_processes
-    finished = calls(function, cases, num_processes)
-    for index, result in track(finished, description, total=len(cases), console=Console(stderr=True), transient=True):
-        try:
-            results[index] = result()
-        except InputError as error:
-            problems[index] = error.problems
-        except BrokenProcessPool:
-            raise UserError(
-                "A worker process was killed, most likely for lack of memory. Use fewer processes (--num-processes)."
-            ) from None
+    # closed at once after an interruption, as it is what ends the workers
+    with closing(calls(function, cases, num_processes)) as finished:
+        total, console = len(cases), Console(stderr=True)
+        for index, result in track(finished, description, total=total, console=console, transient=True):
+            try:
+                results[index] = result()
+            except InputError as error:
+                problems[index] = error.problems
+            except BrokenProcessPool:
+                raise UserError(
+                    "A worker process was killed, most likely for lack of memory. Use fewer processes "
+                    "(--num-processes)."
+                ) from None
     if problems:
         raise InputError([problem for index in sorted(problems) for problem in problems[index]])
     return [results[index] for index in range(len(cases))]
@@ -57,17 +64,18 @@ def map_cases(
 
 def _calls_in_this_process(
     function: Callable[..., Result], cases: Sequence[tuple[Any, ...]], num_processes: int
-) -> Iterator[tuple[int, Callable[[], Result]]]:
+) -> Generator[tuple[int, Callable[[], Result]]]:
     for index, arguments in enumerate(cases):
         yield index, lambda arguments=arguments: function(*arguments)  # type: ignore[misc]
 
 
 def _calls_in_processes(
     function: Callable[..., Result], cases: Sequence[tuple[Any, ...]], num_processes: int
-) -> Iterator[tuple[int, Callable[[], Result]]]:
+) -> Generator[tuple[int, Callable[[], Result]]]:
     # "spawn" as in nnU-Net: a forked process may hang on locks that PyTorch's threads held.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(num_processes, len(cases)), context) as pool:
+    theirs, ours = context.Pipe(duplex=False)
+    with theirs, ours, ProcessPoolExecutor(min(num_processes, len(cases)), context, _end_with, (theirs,)) as pool:
         futures: dict[Future[Result], int] = {
             pool.submit(function, *arguments): index for index, arguments in enumerate(cases)
         }
@@ -75,5 +83,19 @@ def _calls_in_processes(
             for future in as_completed(futures):
                 yield futures[future], future.result
         except BaseException:
+            ours.close()
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _end_with(command: Connection) -> None:
+    """Make a worker end when its command closes the pipe's other end, or is killed, which closes it, too."""
+    # ctrl-C reaches workers as well, and each would print a traceback
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_exit_when_closed, args=(command,), daemon=True).start()
+
+
+def _exit_when_closed(command: Connection) -> None:
+    with suppress(EOFError, OSError):
+        command.recv()  # nothing is ever sent
+    os._exit(1)

@@ -2,10 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from nnunet_ext.errors import InputError, UserError
+from nnunet_ext.files.locks import try_lock
 from nnunet_ext.parallel import map_cases
 
 
@@ -39,3 +44,50 @@ def test_killed_process_is_an_error_of_the_user():
 
 def test_no_cases_give_no_results():
     assert map_cases(double_or_fail, [], None, "Doubling") == []
+
+
+# two workers, each of which holds a lock while it lives, and works for a minute
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+from nnunet_ext.files.locks import try_lock
+from nnunet_ext.parallel import map_cases
+
+def work(name):
+    lock = try_lock(Path(name))
+    Path(name + ".started").touch()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    map_cases(work, [(name,) for name in sys.argv[1:]], 2, "Working")
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_worker_outlives_its_command(how, tmp_path):
+    (tmp_path / "command.py").write_text(INTERRUPTED)
+    locks = [tmp_path / "a", tmp_path / "b"]
+    command = [sys.executable, str(tmp_path / "command.py"), *map(str, locks)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: all(Path(f"{lock}.started").exists() for lock in locks))
+        process.send_signal(how)
+        errors = process.communicate(timeout=20)[1]
+    finally:
+        process.kill()
+    wait_until(lambda: all(is_free(lock) for lock in locks))
+    assert "SpawnProcess" not in errors
+
+
+def wait_until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_free(path):
+    lock = try_lock(path)
+    if lock is not None:
+        os.close(lock)
+    return lock is not None

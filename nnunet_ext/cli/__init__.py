@@ -4,6 +4,7 @@ Commands import what they need when they run: ``nnunet_ext path`` is in users' s
 nnU-Net.
 """
 
+import signal
 import sys
 
 import typer
@@ -22,9 +23,15 @@ for group in (setup, plan, models, datasets, missing_modalities, scores, workflo
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one message and exit code 1."""
+    """Run the command line; a user's mistake or a failing disk is one message and exit code 1."""
+    # else a terminated command would leave its workers and what it has half written
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:  # files that may not be read, folders that may not be listed
+        place = f"{error.filename}: " if error.filename is not None else ""
+        print(f"Error: {place}{error.strerror or error}", file=sys.stderr)
         sys.exit(1)

@@ -1,17 +1,22 @@
 """The command line as a user types it."""
 
+import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from nnunet_ext import cli, doctor
+from nnunet_ext.files.atomic import atomic_folder
 from nnunet_ext.trainers import TRAINERS
 
 
 def run(capsys, *arguments):
     """Exit code, standard output and standard error of ``nnunet_ext arguments``."""
+    terminated = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(sys, "argv", ["nnunet_ext", *arguments])
         try:
@@ -19,6 +24,7 @@ def run(capsys, *arguments):
             code = 0
         except SystemExit as exit_:
             code = exit_.code or 0
+    signal.signal(signal.SIGTERM, terminated)
     return code, *capsys.readouterr()
 
 
@@ -48,6 +54,31 @@ def test_users_mistake_is_one_message_without_traceback(capsys, monkeypatch, tmp
     assert (code, output) == (1, "")
     assert error.startswith("Error: No trainer 'NoTrainer'.")
     assert "Traceback" not in error
+
+
+def test_file_that_may_not_be_read_is_one_message_without_traceback(capsys, monkeypatch):
+    def refuse():
+        raise PermissionError(errno.EACCES, "Permission denied", "secret.json")
+
+    monkeypatch.setattr(cli, "app", refuse)
+    assert run(capsys) == (1, "", "Error: secret.json: Permission denied\n")
+
+
+def test_terminated_command_leaves_nothing_half_written(capsys, monkeypatch, tmp_path):
+    def write():
+        with atomic_folder(tmp_path / "folder"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    monkeypatch.setattr(cli, "app", write)
+    assert run(capsys) == (143, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", ["nnunet_ext.cli", "nnunet_ext.doctor"])
+def test_commands_do_not_wait_for_pytorch(module):
+    code = f"import sys, {module}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
