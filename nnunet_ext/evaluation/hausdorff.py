@@ -1,17 +1,21 @@
 """HD95, the 95th percentile of surface distances, in the two definitions in use.
 
 Both definitions return different numbers for the same masks, and papers seldom say which one they print. See
-``docs/evaluation.md``. Surfaces and distances come from SciPy, as MONAI takes them too, and the table of areas from
-MONAI. The neighbourhood codes are computed here, because MONAI's convolution takes 7 s for one 240x240x155 mask where
-shifted sums of bytes take 0.1 s. MONAI is imported where its table is used: with PyTorch it takes seconds in every
-process, more than scoring a few cases.
+``docs/evaluation.md``.
 """
 
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-from scipy import ndimage
+
+from nnunet_ext.evaluation.surfaces import (
+    SurfaceDistances,
+    border_surface,
+    corner_surface,
+    surface_distances,
+    weighted_percentile,
+)
 
 HD95Definition = Literal["pooled", "directed"]
 HD95_DEFINITIONS: tuple[HD95Definition, ...] = get_args(HD95Definition)
@@ -62,10 +66,9 @@ def pooled_hd95(reference: np.ndarray, prediction: np.ndarray, spacing: Sequence
     are pooled before the percentile is taken, with linear interpolation: a few false positives far away vanish among
     the voxels of a large, well-placed surface. This is MedPy's definition, which nnU-Net v1 used for BraTS.
     """
-    # what is outside the image counts as outside the mask: the border value of SciPy's erosion is 0
-    first, second = (mask & ~ndimage.binary_erosion(mask) for mask in (reference, prediction))
-    distances = [_distances(first, second, spacing), _distances(second, first, spacing)]
-    return float(np.percentile(np.concatenate(distances), 95))
+    return pooled_percentile_95(
+        surface_distances(border_surface(reference, spacing), border_surface(prediction, spacing))
+    )
 
 
 def directed_hd95(reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) -> float:
@@ -78,41 +81,19 @@ def directed_hd95(reference: np.ndarray, prediction: np.ndarray, spacing: Sequen
     the prediction's surface even where they are a small part of both. This is the definition of surface-distance, which
     BraTS 2023 uses.
     """
-    from monai.metrics.utils import get_code_to_measure_table
-
-    table, kernel = get_code_to_measure_table(tuple(float(value) for value in spacing))
-    areas_of_code, bits = table.numpy().astype(np.float64), kernel[0, 0].numpy().astype(np.uint8)
-    codes = [_neighbourhood_codes(mask, bits) for mask in (reference, prediction)]
-    edges = [(code != 0) & (code != len(areas_of_code) - 1) for code in codes]
-    percentiles = []
-    for own, other in ((0, 1), (1, 0)):
-        distances = _distances(edges[own], edges[other], spacing)
-        percentiles.append(_weighted_percentile_95(distances, areas_of_code[codes[own][edges[own]]]))
-    return max(percentiles)
+    return directed_percentile_95(
+        surface_distances(corner_surface(reference, spacing), corner_surface(prediction, spacing))
+    )
 
 
-def _distances(own: np.ndarray, other: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """Distance in mm from each point of one surface to the nearest of the other; boolean masks of one shape."""
-    distances: np.ndarray = ndimage.distance_transform_edt(~other, sampling=spacing)[own]
-    return distances
+def pooled_percentile_95(surfaces: SurfaceDistances) -> float:
+    """Percentile of both directions together, interpolated linearly; of a :func:`border_surface`."""
+    return float(np.percentile(np.concatenate(surfaces.distances), 95))
 
 
-def _neighbourhood_codes(mask: np.ndarray, bits: np.ndarray) -> np.ndarray:
-    """Which voxels around each corner are in the mask, as a sum of the bits; one corner more than voxels an axis."""
-    padded = np.pad(mask, 1).astype(np.uint8)
-    codes = np.zeros([size + 1 for size in mask.shape], dtype=np.uint8)
-    for offset in np.ndindex(bits.shape):
-        window = tuple(slice(start, start + size) for start, size in zip(offset, codes.shape, strict=True))
-        codes += bits[offset] * padded[window]
-    return codes
-
-
-def _weighted_percentile_95(distances: np.ndarray, areas: np.ndarray) -> float:
-    # Sorted by distance and then area, as the reference implementation sorts pairs.
-    order = np.lexsort((areas, distances))
-    reached = np.cumsum(areas[order]) / np.sum(areas)
-    index = min(int(np.searchsorted(reached, 0.95)), len(order) - 1)
-    return float(distances[order][index])
+def directed_percentile_95(surfaces: SurfaceDistances) -> float:
+    """Larger of the two directions' percentiles by area; of a :func:`corner_surface`. ``inf`` where one is empty."""
+    return max(weighted_percentile(*both) for both in zip(surfaces.distances, surfaces.areas, strict=True))
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:

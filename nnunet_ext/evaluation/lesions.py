@@ -1,0 +1,307 @@
+"""Lesion-wise scores of one region: those that rank BraTS in 2023/24 and in 2025/26, and detection for any data set.
+
+The two years' scores carry the same names and are different numbers; ``docs/evaluation.md`` has them side by side.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from nnunet_ext.evaluation.hausdorff import bounding_box, directed_percentile_95, pooled_percentile_95
+from nnunet_ext.evaluation.lesion_matching import (
+    Components,
+    components,
+    dice_of_overlaps,
+    match_one_to_one,
+    merge_by_dilation,
+    overlaps,
+    touching_components,
+)
+from nnunet_ext.evaluation.surface_dice import surface_dice_by_voxels
+from nnunet_ext.evaluation.surfaces import Surface, border_surfaces, corner_surfaces, surface_distances, union
+
+LesionDefinition = Literal["brats2023", "brats2025", "detection"]
+LESION_DEFINITIONS: tuple[str, ...] = get_args(LesionDefinition)
+LesionTask = Literal["gli", "men", "met", "ped", "ssa"]
+
+
+@dataclass(frozen=True)
+class TaskRules:
+    """What differs between the tasks of BraTS 2023 and 2024.
+
+    Args:
+        dilations: How often the reference is dilated.
+        max_ignored: Lesions up to this size leave the mean, in mm³ (in 2d mm²). The tool multiplies voxels by the
+            spacing; in BraTS, of 1 mm, it is a number of voxels.
+    """
+
+    dilations: int
+    max_ignored: float
+
+
+# The challenge's published tool, BraTS-2023-Metrics
+TASKS: Mapping[str, TaskRules] = {
+    "gli": TaskRules(3, 50),
+    "men": TaskRules(1, 50),
+    "met": TaskRules(1, 2),
+    "ped": TaskRules(3, 50),
+    "ssa": TaskRules(3, 50),
+}
+BRATS2023_PENALTY = 374.0  # mm of HD95, of each missed or surplus lesion
+BRATS2025_PENALTY = 373.0
+BRATS2025_MIN_DICE = 1e-6
+
+
+@dataclass(frozen=True)
+class LesionSettings:
+    """How lesions are scored.
+
+    Args:
+        definition: ``"brats2023"`` or ``"brats2025"`` adds their scores; ``"detection"`` counts lesions only, as the
+            others do too.
+        task: Task of BraTS whose rules ``"brats2023"`` takes.
+        match_dice: Detection: smallest Dice of two lesions that belong together.
+        min_lesion_mm3: Detection: smaller lesions of either side are left out, in mm³ (in 2d mm²).
+    """
+
+    definition: LesionDefinition
+    task: LesionTask = "gli"
+    match_dice: float = BRATS2025_MIN_DICE
+    min_lesion_mm3: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Name of the definition, with the task where it depends on it."""
+        return f"{self.definition} {self.task}" if self.definition == "brats2023" else self.definition
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A lesion in the sense of detection.
+
+    Args:
+        kind: ``"found"``, ``"missed"`` or ``"surplus"``.
+        volume: Of the reference's lesion, of a surplus one the prediction's; mm³, in 2d mm².
+        predicted_volume: Of the prediction's lesion; 0 where it is missed.
+        dice: Of the two; 0 where one has no partner.
+    """
+
+    kind: Literal["found", "missed", "surplus"]
+    volume: float
+    predicted_volume: float
+    dice: float
+
+
+def score_lesions(
+    reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float], settings: LesionSettings
+) -> tuple[dict[str, Any], list[Lesion]]:
+    """Lesion-wise metrics of a region, and its lesions as detection counts them.
+
+    Args:
+        reference: Boolean mask, ``(Z, Y, X)`` or ``(Y, X)``.
+        prediction: Boolean mask of the same shape.
+        spacing: Voxel spacing in mm in the order of the axes.
+        settings: What to compute.
+    """
+    metrics: dict[str, Any] = {"lesions": settings.name}
+    if settings.definition == "brats2023":
+        metrics |= brats2023_scores(reference, prediction, spacing, TASKS[settings.task])
+    elif settings.definition == "brats2025":
+        metrics |= brats2025_scores(reference, prediction, spacing)
+    lesions = detect(
+        reference, prediction, spacing, match_dice=settings.match_dice, min_lesion_mm3=settings.min_lesion_mm3
+    )
+    return {
+        **metrics,
+        **detection_counts([lesion.kind for lesion in lesions]),
+        "match_dice": settings.match_dice,
+        "min_lesion_mm3": settings.min_lesion_mm3,
+    }, lesions
+
+
+def brats2023_scores(
+    reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float], rules: TaskRules
+) -> dict[str, float | int]:
+    """Lesion-wise Dice and HD95 of BraTS 2023 and 2024.
+
+    Lesions of the reference that touch after dilation are one. All predicted components that touch a dilated lesion are
+    its prediction together, and one may belong to several lesions; Dice and HD95 (``directed``) are those of the lesion
+    itself, not of the dilated one. Small lesions leave the mean, but a component that touches one is not surplus. Each
+    surplus component counts Dice 0 and HD95 374 mm, as each missed lesion does. Nothing left to count is Dice 1 and
+    HD95 0.
+
+    Args:
+        reference: Boolean mask, ``(Z, Y, X)`` or ``(Y, X)``.
+        prediction: Boolean mask of the same shape.
+        spacing: Voxel spacing in mm in the order of the axes.
+        rules: Those of the task.
+
+    Returns:
+        ``lesion_dice``, ``lesion_hd95`` and the numbers of lesions ``lesion_tp``, ``lesion_fp``, ``lesion_fn``.
+    """
+    reference, prediction = _cropped(reference, prediction, margin=rules.dilations)
+    lesions, dilated = merge_by_dilation(reference, rules.dilations)
+    predicted = touching_components(prediction)
+    touching = overlaps(dilated, predicted.labels)
+    shared = overlaps(lesions.labels, predicted.labels)
+    surplus = predicted.number - len(np.unique(touching.prediction))
+    counted = np.flatnonzero(lesions.sizes * math.prod(spacing) > rules.max_ignored)
+    surfaces = _Surfaces(lesions, predicted, spacing)
+    dice, hd95, missed = [0.0] * surplus, [BRATS2023_PENALTY] * surplus, 0
+    for lesion in counted:
+        parts = touching.prediction[touching.reference == lesion]
+        if not len(parts):
+            missed += 1
+            dice.append(0.0)
+            hd95.append(BRATS2023_PENALTY)
+            continue
+        in_common = shared.voxels[shared.reference == lesion].sum()
+        dice.append(float(2 * in_common / (lesions.sizes[lesion] + predicted.sizes[parts].sum())))
+        hd95.append(surfaces.directed_hd95(int(lesion), tuple(parts.tolist())))
+    return {
+        "lesion_dice": float(np.mean(dice)) if dice else 1.0,
+        "lesion_hd95": float(np.mean(hd95)) if hd95 else 0.0,
+        "lesion_tp": len(counted) - missed,
+        "lesion_fp": surplus,
+        "lesion_fn": missed,
+    }
+
+
+def brats2025_scores(reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) -> dict[str, float | int]:
+    """Lesion-wise Dice, surface Dice and HD95 of BraTS 2025 and 2026.
+
+    Components are matched one to one so that the sum of Dice is largest (see :func:`matched_components`). HD95 is
+    ``pooled``, the surface Dice counts border voxels within the smallest spacing. No dilation and no smallest size.
+
+    Args:
+        reference: Boolean mask, ``(Z, Y, X)`` or ``(Y, X)``.
+        prediction: Boolean mask of the same shape.
+        spacing: Voxel spacing in mm in the order of the axes.
+
+    Returns:
+        ``lesion_dice``, ``lesion_nsd`` and ``lesion_hd95`` are means over matched, missed and surplus lesions; the last
+        two count 0, 0 and 373 mm. ``matched_lesion_dice`` and so on are means over the matched lesions alone, which
+        panoptica calls ``sq_dsc``; without any, they are 0, 0 and 373 mm. All are NaN where both masks are empty.
+        ``lesion_tp``, ``lesion_fp`` and ``lesion_fn`` are numbers of lesions.
+    """
+    reference, prediction = _cropped(reference, prediction)
+    first, second = _faces_in_2d(reference), _faces_in_2d(prediction)
+    shared = overlaps(first.labels, second.labels)
+    all_dice = dice_of_overlaps(first, second, shared)
+    matched = match_one_to_one(shared, all_dice, BRATS2025_MIN_DICE)
+    scores: dict[str, list[float]] = {"dice": all_dice[matched].tolist(), "nsd": [], "hd95": []}
+    if len(matched):
+        borders = [border_surfaces(side.labels, side.number, spacing) for side in (first, second)]
+        for pair in matched:
+            distances = surface_distances(borders[0][shared.reference[pair]], borders[1][shared.prediction[pair]])
+            scores["nsd"].append(surface_dice_by_voxels(distances, min(spacing)))
+            scores["hd95"].append(pooled_percentile_95(distances))
+    unmatched = first.number + second.number - 2 * len(matched)
+    penalty = {"dice": 0.0, "nsd": 0.0, "hd95": BRATS2025_PENALTY}
+    nothing = first.number + second.number == 0
+    result: dict[str, float | int] = {}
+    for metric, values in scores.items():
+        result[f"lesion_{metric}"] = _mean([*values, *[penalty[metric]] * unmatched])
+        result[f"matched_lesion_{metric}"] = math.nan if nothing else _mean(values or [penalty[metric]])
+    return {
+        **result,
+        "lesion_tp": len(matched),
+        "lesion_fp": second.number - len(matched),
+        "lesion_fn": first.number - len(matched),
+    }
+
+
+def detect(
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    spacing: Sequence[float],
+    *,
+    match_dice: float = BRATS2025_MIN_DICE,
+    min_lesion_mm3: float = 0.0,
+) -> list[Lesion]:
+    """Lesions found, missed and surplus, matched one to one as in :func:`brats2025_scores`.
+
+    Args:
+        reference: Boolean mask, ``(Z, Y, X)`` or ``(Y, X)``.
+        prediction: Boolean mask of the same shape.
+        spacing: Voxel spacing in mm in the order of the axes.
+        match_dice: Smallest Dice of two lesions that belong together.
+        min_lesion_mm3: A lesion of the reference that is smaller is left out, together with its match; so is a surplus
+            one that is smaller. In mm³, in 2d mm².
+    """
+    reference, prediction = _cropped(reference, prediction)
+    first, second = _faces_in_2d(reference), _faces_in_2d(prediction)
+    shared = overlaps(first.labels, second.labels)
+    dice = dice_of_overlaps(first, second, shared)
+    matched = match_one_to_one(shared, dice, match_dice)
+    volumes, predicted_volumes = first.sizes * math.prod(spacing), second.sizes * math.prod(spacing)
+    pair_of = dict(zip(shared.reference[matched].tolist(), matched.tolist(), strict=True))
+    lesions = []
+    for index, volume in enumerate(volumes.tolist()):
+        if index in pair_of:
+            pair = pair_of[index]
+            predicted = float(predicted_volumes[shared.prediction[pair]])
+            lesions.append(Lesion("found", volume, predicted, float(dice[pair])))
+        else:
+            lesions.append(Lesion("missed", volume, 0.0, 0.0))
+    surplus = np.delete(predicted_volumes, shared.prediction[matched]).tolist()
+    lesions += [Lesion("surplus", volume, volume, 0.0) for volume in surplus]
+    return [lesion for lesion in lesions if lesion.volume >= min_lesion_mm3]
+
+
+def detection_counts(kinds: Sequence[str]) -> dict[str, float | int]:
+    """Numbers of lesions, and F1, sensitivity and precision, NaN where they are not defined.
+
+    Args:
+        kinds: ``"found"``, ``"missed"`` or ``"surplus"`` of each lesion.
+    """
+    found, missed, surplus = (sum(kind == word for kind in kinds) for word in ("found", "missed", "surplus"))
+    return {
+        "lesions_found": found,
+        "lesions_missed": missed,
+        "lesions_surplus": surplus,
+        "lesion_f1": 2 * found / (2 * found + missed + surplus) if kinds else math.nan,
+        "lesion_sensitivity": found / (found + missed) if found + missed else math.nan,
+        "lesion_precision": found / (found + surplus) if found + surplus else math.nan,
+    }
+
+
+class _Surfaces:
+    """Surfaces of a region's lesions and predicted components, made when the first pair asks for them."""
+
+    def __init__(self, lesions: Components, predicted: Components, spacing: Sequence[float]) -> None:
+        self.sides = lesions, predicted
+        self.spacing = spacing
+        self.surfaces: tuple[list[Surface], list[Surface]] | None = None
+        self.unions: dict[tuple[int, ...], Surface] = {}
+
+    def directed_hd95(self, lesion: int, parts: tuple[int, ...]) -> float:
+        """HD95 between a lesion and several predicted components together."""
+        if self.surfaces is None:
+            first, second = (corner_surfaces(side.labels, side.number, self.spacing) for side in self.sides)
+            self.surfaces = first, second
+        if parts not in self.unions:
+            self.unions[parts] = union([self.surfaces[1][part] for part in parts])
+        return directed_percentile_95(surface_distances(self.surfaces[0][lesion], self.unions[parts]))
+
+
+def _faces_in_2d(mask: np.ndarray) -> Components:
+    """Components as panoptica takes them: 26 neighbours, but in 2d only the 4 by a side."""
+    return components(mask, 4 if mask.ndim == 2 else 26)
+
+
+def _cropped(reference: np.ndarray, prediction: np.ndarray, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Both masks in the smallest box around them, with a margin inside the image; empty masks as a single voxel."""
+    together = reference | prediction
+    if not together.any():
+        box: tuple[slice, ...] = (slice(0, 1),) * reference.ndim
+    else:
+        box = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in bounding_box(together))
+    return reference[box], prediction[box]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else math.nan
