@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from nnunet_ext.architectures.autoencoder_branch import AutoencoderOutput
 from nnunet_ext.losses.composite import CompositeLoss
+from nnunet_ext.losses.precision import at_least_float32
 from nnunet_ext.losses.squared_dice import EPSILON, SquaredDiceLoss
+from nnunet_ext.losses.target import TargetFormat, mean_of_counted, zero_uncounted
 
 Reduction = Literal["mean", "sum"]
 
@@ -23,7 +25,7 @@ def reconstruction_error(reconstruction: Tensor, image: Tensor, reduction: Reduc
             number.
     """
     with torch.autocast(image.device.type, enabled=False):
-        error = F.mse_loss(_precise(reconstruction), _precise(image), reduction=reduction)
+        error = F.mse_loss(at_least_float32(reconstruction), at_least_float32(image), reduction=reduction)
     return error / image.shape[0] if reduction == "sum" else error
 
 
@@ -36,7 +38,7 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor, n_voxels: int) -> 
         n_voxels: ``N``, "total number of image voxels": those of one patch, whatever its number of channels.
     """
     with torch.autocast(mean.device.type, enabled=False):
-        mean, log_variance = _precise(mean), _precise(log_variance)
+        mean, log_variance = at_least_float32(mean), at_least_float32(log_variance)
         # expm1: near the prior, where σ² is 1, σ² - 1 would cancel.
         summed = (mean.square() + log_variance.expm1() - log_variance).sum(1)
         return summed.mean() / n_voxels
@@ -48,8 +50,8 @@ class AutoencoderRegularizedLoss(CompositeLoss):
     Takes what ``SegResNetVAE`` returns; plain logits give the segmentation loss.
 
     Args:
-        regions: Whether the target holds regions (sigmoid) or labels (softmax).
-        ignore_label: See ``SquaredDiceLoss``. The reconstruction does not ignore anything: it needs no labels.
+        regions: True for regions (sigmoid), False for labels (softmax); see :class:`TargetFormat`.
+        ignore_label: See :class:`TargetFormat`. The reconstruction does not ignore anything: it needs no labels.
         reconstruction_weight: Weight of ``L_L2``, Eq. 1.
         kl_weight: Weight of ``L_KL``, Eq. 1.
         reconstruction_reduction: See :func:`reconstruction_error`.
@@ -91,27 +93,22 @@ class RegionDiceLoss(nn.Module):
     absent from the patch.
 
     Args:
-        regions: Whether the target holds regions (sigmoid) or labels (softmax).
-        ignore_label: See ``SquaredDiceLoss``.
+        regions: True for regions (sigmoid), False for labels (softmax); see :class:`TargetFormat`.
+        ignore_label: See :class:`TargetFormat`.
         epsilon: ``ε``, Eq. 2.
     """
 
     def __init__(self, regions: bool, ignore_label: int | None, epsilon: float):
         super().__init__()
         self.dice = SquaredDiceLoss(regions, ignore_label, "sum", epsilon)
-        self.cross_entropy = not regions
-        self.ignore_index = -100 if ignore_label is None else ignore_label
+        self.format = TargetFormat(regions, ignore_label)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Loss of logits ``(B, C, *spatial)`` against nnU-Net's target."""
         loss = self.dice(logits, target)
-        if not self.cross_entropy:
+        if self.format.regions:
             return loss
-        labels = target[:, 0].long()
-        summed = F.cross_entropy(_precise(logits), labels, ignore_index=self.ignore_index, reduction="sum")
-        # Not PyTorch's mean: it is 0 / 0 where a whole batch is ignored.
-        return loss + summed / (labels != self.ignore_index).sum().clamp(min=1)
-
-
-def _precise(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()
+        counted = self.format.counted(target)
+        logits = at_least_float32(zero_uncounted(logits, counted))
+        cross_entropy = F.cross_entropy(logits, self.format.labels(target), reduction="none")
+        return loss + mean_of_counted(cross_entropy.unsqueeze(1), counted)

@@ -4,6 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnunet_ext.losses.precision import at_least_float32
+from nnunet_ext.losses.target import TargetFormat, mean_of_counted, zero_uncounted
+
 
 def binary_focal(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:
     """``-α_t (1 - p_t)^γ log(p_t)`` of each logit (slice classification Eq. 2; Lin et al., Eq. 5).
@@ -20,7 +23,7 @@ def binary_focal(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> 
         Of the shape of ``logits``, in float32, or float64 for float64 logits.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        logits = _at_least_float32(logits)
+        logits = at_least_float32(logits)
         labels = labels.to(logits.dtype)
         log_p_true = -F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
         # log(1 - p_t): as an exponent it has a finite gradient for every gamma, where a power of 1 - p_t has none at 0.
@@ -45,7 +48,7 @@ def softmax_focal(logits: Tensor, labels: Tensor, alpha: float, gamma: float) ->
         ``(B, *spatial)``, in float32, or float64 for float64 logits.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        log_p = _at_least_float32(logits).log_softmax(1)
+        log_p = at_least_float32(logits).log_softmax(1)
         index = labels.long().unsqueeze(1)
         log_p_true = log_p.gather(1, index).squeeze(1)
         log_p_false = log_p.scatter(1, index, float("-inf")).logsumexp(1)
@@ -58,10 +61,8 @@ class FocalLoss(nn.Module):
     """Focal loss of segmentation logits, averaged over the voxels that count, and over regions.
 
     Args:
-        regions: True for region labels: sigmoid, and a target ``(B, R, *spatial)``. False: softmax, and a target
-            ``(B, 1, *spatial)`` of integers.
-        ignore_label: With plain labels, voxels of this label do not count. With regions any number says that the
-            target has one more channel at the end, which is 1 where voxels do not count (nnU-Net's convention).
+        regions: True for regions (sigmoid), False for labels (softmax); see :class:`TargetFormat`.
+        ignore_label: See :class:`TargetFormat`.
         alpha: Weight of positives; not stated by Nguyen et al.: 0.25 as Lin et al., Sec. 5.1.
         gamma: Exponent; not stated by Nguyen et al.: 2 as Lin et al., Sec. 5.1.
 
@@ -75,29 +76,17 @@ class FocalLoss(nn.Module):
             raise ValueError(f"alpha is in [0, 1], got {alpha}.")
         if gamma < 0:
             raise ValueError(f"gamma is 0 or more, got {gamma}.")
-        self.regions = regions
-        self.ignore_label = ignore_label
+        self.format = TargetFormat(regions, ignore_label)
         self.alpha = alpha
         self.gamma = gamma
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Loss of logits ``(B, C, *spatial)`` against nnU-Net's target."""
-        if self.regions:
-            if self.ignore_label is None:
-                return binary_focal(logits, target, self.alpha, self.gamma).mean()
-            counted = (~target[:, -1:].bool()).expand_as(logits)
-            return masked_mean(binary_focal(logits, target[:, :-1], self.alpha, self.gamma), counted)
-        labels = target[:, 0]
-        if self.ignore_label is None:
-            return softmax_focal(logits, labels, self.alpha, self.gamma).mean()
-        counted = labels != self.ignore_label
-        return masked_mean(softmax_focal(logits, torch.where(counted, labels, 0), self.alpha, self.gamma), counted)
-
-
-def masked_mean(values: Tensor, counted: Tensor) -> Tensor:
-    """Mean of the values where ``counted`` is True; 0, with a gradient of 0, where it is False everywhere."""
-    return torch.where(counted, values, 0).sum() / counted.sum().clamp(min=1)
-
-
-def _at_least_float32(logits: Tensor) -> Tensor:
-    return logits if logits.dtype == torch.float64 else logits.float()
+        counted = self.format.counted(target)
+        logits = zero_uncounted(logits, counted)
+        if self.format.regions:
+            reference = self.format.reference(target, logits.shape[1])
+            each = binary_focal(logits, reference, self.alpha, self.gamma)
+        else:
+            each = softmax_focal(logits, self.format.labels(target), self.alpha, self.gamma).unsqueeze(1)
+        return mean_of_counted(each, counted)

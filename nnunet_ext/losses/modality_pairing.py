@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nnunet_ext.losses.precision import at_least_float32
+
 # Elements of one sample handled at a time: 16 MiB in float32. The feature maps of a published patch hold 67 million
 # elements a sample, and a float32 copy of them at the moment of highest memory use would raise the peak of training.
 _CHUNK = 2**22
@@ -72,7 +74,7 @@ def _scale(x: Tensor) -> Tensor:
     1 where it is 0, or so small that the gradient, which grows as it shrinks, would leave the range of numbers.
     """
     low, high = x.flatten(1).aminmax(dim=1, keepdim=True)
-    largest = torch.maximum(-low, high).to(torch.promote_types(x.dtype, torch.float32))
+    largest = at_least_float32(torch.maximum(-low, high))
     return torch.where(largest < torch.finfo(largest.dtype).tiny, 1, largest)
 
 

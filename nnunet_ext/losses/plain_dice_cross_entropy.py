@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnunet_ext.losses.precision import at_least_float32
 from nnunet_ext.losses.process_sum import sum_over_processes
+from nnunet_ext.losses.target import TargetFormat, mean_of_counted, zero_uncounted
 
 
 def plain_dice_loss(
@@ -27,13 +29,12 @@ def plain_dice_loss(
     Args:
         probabilities: p, ``(B, C, *spatial)``, the classes or regions that count (no background).
         target: y, one-hot, ``(B, C, *spatial)``.
-        mask: 1 where a voxel counts, 0 where it is ignored, ``(B, 1, *spatial)``; None counts all.
+        mask: True where a voxel counts, ``(B, 1, *spatial)``; None counts all.
         epsilon: Constant for numerical stability (Eq. 1: 1.0).
         batch_dice: Whether sums are over all pixels of the batch, in distributed training of that of all processes,
             and not over those of an image.
     """
-    if mask is not None:
-        probabilities, target = probabilities * mask, target * mask
+    probabilities, target = zero_uncounted(probabilities, mask), zero_uncounted(target, mask)
     axes = [0, *range(2, probabilities.ndim)] if batch_dice else list(range(2, probabilities.ndim))
     sums = torch.stack([(probabilities * target).sum(axes), probabilities.sum(axes), target.sum(axes)])
     intersection, predicted, reference = sum_over_processes(sums) if batch_dice else sums
@@ -47,9 +48,8 @@ class PlainDiceCrossEntropyLoss(nn.Module):
     for labels, sigmoid for regions, mean over the voxels that count.
 
     Args:
-        regions: Whether targets are regions (sigmoid) or labels (softmax, label 0 is background).
-        ignore_label: For labels, the label to ignore; for regions, anything but None says that the target's last
-            channel is 1 where a voxel is ignored. None: every voxel counts.
+        regions: True for regions (sigmoid), False for labels (softmax); see :class:`TargetFormat`.
+        ignore_label: See :class:`TargetFormat`.
         cross_entropy_weight: alpha (Eq. 1: 1.0).
         epsilon: Constant of the Dice loss (Eq. 1: 1.0).
         batch_dice: See :func:`plain_dice_loss`; Eq. 1 sums over "the total number of pixels in the image".
@@ -64,8 +64,7 @@ class PlainDiceCrossEntropyLoss(nn.Module):
         batch_dice: bool = False,
     ):
         super().__init__()
-        self.regions = regions
-        self.ignore_label = ignore_label
+        self.format = TargetFormat(regions, ignore_label)
         self.cross_entropy_weight = cross_entropy_weight
         self.epsilon = epsilon
         self.batch_dice = batch_dice
@@ -75,35 +74,20 @@ class PlainDiceCrossEntropyLoss(nn.Module):
 
         Args:
             logits: ``(B, C, *spatial)``.
-            target: Labels ``(B, 1, *spatial)``, or regions ``(B, C, *spatial)`` one-hot, with an ignore label one more
-                channel.
+            target: nnU-Net's, see :class:`TargetFormat`.
         """
         with torch.autocast(logits.device.type, enabled=False):
-            # float64 stays, so that gradcheck can check this loss.
-            logits = logits if logits.dtype == torch.float64 else logits.float()
-            return self._region_loss(logits, target) if self.regions else self._label_loss(logits, target)
-
-    def _label_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        labels = target[:, 0].long()
-        mask = None if self.ignore_label is None else labels != self.ignore_label
-        if mask is not None:
-            labels = torch.where(mask, labels, 0)
-        one_hot = torch.zeros_like(logits).scatter_(1, labels[:, None], 1)
-        cross_entropy = _mean(F.cross_entropy(logits, labels, reduction="none"), mask)
-        dice_mask = None if mask is None else mask[:, None]
-        dice = plain_dice_loss(
-            logits.softmax(1)[:, 1:], one_hot[:, 1:], dice_mask, epsilon=self.epsilon, batch_dice=self.batch_dice
-        )
-        return dice + self.cross_entropy_weight * cross_entropy
-
-    def _region_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        mask = None if self.ignore_label is None else ~target[:, -1:].bool()
-        regions = target[:, : logits.shape[1]].to(logits.dtype)
-        cross_entropy = F.binary_cross_entropy_with_logits(logits, regions, reduction="none").mean(1, keepdim=True)
-        dice = plain_dice_loss(logits.sigmoid(), regions, mask, epsilon=self.epsilon, batch_dice=self.batch_dice)
-        return dice + self.cross_entropy_weight * _mean(cross_entropy, mask)
-
-
-def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean over the voxels that count; 0 where none does."""
-    return values.mean() if mask is None else (values * mask).sum() / mask.sum().clamp(min=1)
+            counted = self.format.counted(target)
+            logits = at_least_float32(zero_uncounted(logits, counted))
+            if self.format.regions:
+                probabilities = logits.sigmoid()
+                reference = self.format.reference(target, logits.shape[1]).to(logits.dtype)
+                cross_entropy = F.binary_cross_entropy_with_logits(logits, reference, reduction="none").mean(
+                    1, keepdim=True
+                )
+            else:
+                probabilities = logits.softmax(1)[:, 1:]
+                reference = self.format.reference(target, logits.shape[1] - 1).to(logits.dtype)
+                cross_entropy = F.cross_entropy(logits, self.format.labels(target), reduction="none").unsqueeze(1)
+            dice = plain_dice_loss(probabilities, reference, counted, epsilon=self.epsilon, batch_dice=self.batch_dice)
+            return dice + self.cross_entropy_weight * mean_of_counted(cross_entropy, counted)

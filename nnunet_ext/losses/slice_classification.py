@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunet_ext.losses.focal import FocalLoss, binary_focal, masked_mean
+from nnunet_ext.losses.focal import FocalLoss, binary_focal
+from nnunet_ext.losses.precision import at_least_float32
 from nnunet_ext.losses.squared_dice import SquaredDiceLoss
+from nnunet_ext.losses.target import TargetFormat, mean_of_counted, zero_uncounted
 
 
 class SliceLabels(NamedTuple):
@@ -28,23 +30,18 @@ def slice_labels(
     """Labels of slices from nnU-Net's target, that is, from the patch after augmentation.
 
     Args:
-        target: Regions ``(B, R, *spatial)``, with an ignore label one channel more, or labels ``(B, 1, *spatial)``.
+        target: nnU-Net's, see :class:`TargetFormat`.
         num_classes: R: the number of regions, or of foreground classes.
         slice_axis: Spatial axis of the slices; None: everything is one slice.
-        regions: Whether the target has regions.
-        ignore_label: The label that does not count; with regions any number says that there is an ignore channel.
+        regions: See :class:`TargetFormat`.
+        ignore_label: See :class:`TargetFormat`.
     """
-    if regions:
-        ignored = target[:, num_classes : num_classes + 1].bool() if ignore_label is not None else None
-        present = target[:, :num_classes].bool()
-    else:
-        ignored = target == ignore_label if ignore_label is not None else None
-        classes = torch.arange(1, num_classes + 1, device=target.device)
-        present = target == classes.view(1, -1, *[1] * (target.ndim - 2))
-    if ignored is None:
-        positive = _any_in_plane(present, slice_axis)
+    target_format = TargetFormat(regions, ignore_label)
+    positive = _any_in_plane(target_format.reference(target, num_classes), slice_axis)
+    counted = target_format.counted(target)
+    if counted is None:
         return SliceLabels(positive, torch.ones_like(positive[:, :1]))
-    return SliceLabels(_any_in_plane(present & ~ignored, slice_axis), _any_in_plane(~ignored, slice_axis))
+    return SliceLabels(positive, _any_in_plane(counted, slice_axis))
 
 
 def _any_in_plane(mask: Tensor, slice_axis: int | None) -> Tensor:
@@ -72,7 +69,7 @@ class SliceLoss(nn.Module):
         positive, counted = slice_labels(
             target, slice_logits.shape[1], self.slice_axis, self.regions, self.ignore_label
         )
-        return masked_mean(self.each(slice_logits, positive), counted.expand_as(positive))
+        return mean_of_counted(self.each(zero_uncounted(slice_logits, counted), positive), counted)
 
     def each(self, slice_logits: Tensor, positive: Tensor) -> Tensor:
         """Loss of each slice and region, of the shape of both arguments."""
@@ -113,7 +110,7 @@ class SliceCrossEntropyLoss(SliceLoss):
     def each(self, slice_logits: Tensor, positive: Tensor) -> Tensor:
         """Loss of each slice and region."""
         with torch.autocast(slice_logits.device.type, enabled=False):
-            logits = slice_logits if slice_logits.dtype == torch.float64 else slice_logits.float()
+            logits = at_least_float32(slice_logits)
             return F.binary_cross_entropy_with_logits(logits, positive.to(logits.dtype), reduction="none")
 
 
