@@ -35,6 +35,9 @@ def attention(
     slice_index: Annotated[
         int | None, typer.Option("--slice", help="Slice of the preprocessed image; by default the largest prediction.")
     ] = None,
+    reference: Annotated[
+        Path | None, typer.Option("--reference", help="Label image of the case; adds its outline and the Dice.")
+    ] = None,
     device: Annotated[str, typer.Option("-device", "--device", help="cuda or cpu.")] = "cuda",
 ) -> None:
     """Draw the attention maps of every level over a case, for a trained model of the attention fusion family."""
@@ -46,8 +49,11 @@ def attention(
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError("There is no GPU; add --device cpu.")
     trained = load_attention_model(model, fold, checkpoint)
-    drawn = draw_attention(attention_of_case(trained, images, torch.device(device)), output, slice_index)
+    case = attention_of_case(trained, images, torch.device(device), reference)
+    drawn = draw_attention(case, output, slice_index)
     print(f"Wrote {output} (slice {drawn})")
+    if reference is not None:
+        print(f"Dice, all classes as one: {case.dice(drawn):.3f} in the slice, {case.dice():.3f} in the case")
 
 
 @app.command()

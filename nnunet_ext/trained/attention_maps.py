@@ -17,6 +17,8 @@ from torch import Tensor
 
 from nnunet_ext.architectures import AttentionFusionUNet
 from nnunet_ext.errors import UserError
+from nnunet_ext.evaluation.overlap import count_voxels, dice
+from nnunet_ext.labels.label_image import grid_difference, read_image_grid, read_label_image
 from nnunet_ext.plans.modalities import channel_names
 from nnunet_ext.plans.network_entry import network_path
 
@@ -30,6 +32,18 @@ class AttentionModel(NamedTuple):
     dataset_json: dict[str, Any]
 
 
+class ReferenceMasks(NamedTuple):
+    """Reference of a case, on the grid that the network sees.
+
+    Attributes:
+        foreground: Where it has any class but background, ``(Z, Y, X)``.
+        ignored: Where it says that nothing counts, of the same shape.
+    """
+
+    foreground: np.ndarray
+    ignored: np.ndarray
+
+
 class CaseAttention(NamedTuple):
     """What the attention of a model does to a case, on the grid that the network sees.
 
@@ -39,6 +53,7 @@ class CaseAttention(NamedTuple):
         foreground: Where the model predicts any class but background, ``(Z, Y, X)``.
         streams: Name of each stream's modality.
         spacing: Voxel size in mm, Z, Y, X.
+        reference: What the reference says; None without one.
     """
 
     images: np.ndarray
@@ -46,6 +61,22 @@ class CaseAttention(NamedTuple):
     foreground: np.ndarray
     streams: list[str]
     spacing: tuple[float, ...]
+    reference: ReferenceMasks | None = None
+
+    def dice(self, index: int | slice = slice(None)) -> float:
+        """Dice of prediction and reference, all classes but background as one; NaN where both are empty.
+
+        Args:
+            index: Slice along the first axis; the whole case by default.
+
+        Raises:
+            ValueError: There is no reference.
+        """
+        if self.reference is None:
+            raise ValueError("Dice needs a reference.")
+        counted = ~self.reference.ignored[index]
+        masks = self.reference.foreground[index] & counted, self.foreground[index] & counted
+        return dice(count_voxels(*masks, int(counted.sum())))
 
 
 def load_attention_model(folder: Path, fold: str | None, checkpoint: str) -> AttentionModel:
@@ -89,16 +120,19 @@ def load_attention_model(folder: Path, fold: str | None, checkpoint: str) -> Att
     return AttentionModel(network.eval(), plans, configuration, dataset_json)
 
 
-def attention_of_case(model: AttentionModel, images: Sequence[Path], device: torch.device) -> CaseAttention:
+def attention_of_case(
+    model: AttentionModel, images: Sequence[Path], device: torch.device, reference: Path | None = None
+) -> CaseAttention:
     """Heat maps and prediction for one case, preprocessed and tiled as nnU-Net's prediction does, without mirroring.
 
     Args:
         model: Trained model.
         images: One file a modality, in the order of ``dataset.json``.
         device: Where the network runs.
+        reference: Label image of the case, on the grid of its images; None: there is none.
 
     Raises:
-        UserError: A file does not exist, or there are more or fewer than modalities.
+        UserError: A file does not exist, there are more or fewer than modalities, or the reference does not fit.
     """
     names = channel_names(model.dataset_json)
     if len(images) != len(names):
@@ -106,6 +140,8 @@ def attention_of_case(model: AttentionModel, images: Sequence[Path], device: tor
     for image in images:
         if not image.is_file():
             raise UserError(f"Image {image} does not exist.")
+    if reference is not None:
+        _check_reference(reference, images[0], model)
     preprocessor = model.configuration.preprocessor_class(verbose=False)
     files = [str(image) for image in images]
     data, _, _ = preprocessor.run_case(files, None, model.plans, model.configuration, model.dataset_json)
@@ -114,7 +150,8 @@ def attention_of_case(model: AttentionModel, images: Sequence[Path], device: tor
     logits, maps = _sliding_window(model.network.to(device), padded, patch, device)
     inside = (Ellipsis, *unpad[1:])
     logits, maps = logits[inside], maps[inside]
-    segmentation = model.plans.get_label_manager(model.dataset_json).convert_logits_to_segmentation(logits)
+    label_manager = model.plans.get_label_manager(model.dataset_json)
+    segmentation = label_manager.convert_logits_to_segmentation(logits)
     channels = [model.network.streams[stream][0] for stream in model.network.encoder.mapped_streams]
     spacing = tuple(float(step) for step in model.configuration.spacing)
     return CaseAttention(
@@ -124,7 +161,30 @@ def attention_of_case(model: AttentionModel, images: Sequence[Path], device: tor
         [_stream_name(model.network.streams[stream], names) for stream in model.network.encoder.mapped_streams],
         # a 2d configuration has no spacing across slices
         spacing if len(spacing) == 3 else (1.0, *spacing),
+        None if reference is None else _reference_masks(reference, files, model),
     )
+
+
+def _reference_masks(reference: Path, files: list[str], model: AttentionModel) -> ReferenceMasks:
+    preprocessor = model.configuration.preprocessor_class(verbose=False)
+    # apart from the images, because a reference beside them would have a say in what nnU-Net normalizes
+    _, labels, _ = preprocessor.run_case(files, str(reference), model.plans, model.configuration, model.dataset_json)
+    ignore = model.plans.get_label_manager(model.dataset_json).ignore_label
+    ignored = np.zeros(labels[0].shape, bool) if ignore is None else labels[0] == ignore
+    return ReferenceMasks((labels[0] > 0) & ~ignored, ignored)
+
+
+def _check_reference(reference: Path, image: Path, model: AttentionModel) -> None:
+    """Raise UserError unless a file is a label image of the model's data set on the grid of an image."""
+    truth = read_label_image(reference, model.dataset_json)
+    labels = model.plans.get_label_manager(model.dataset_json)
+    allowed = {*labels.all_labels, *([] if labels.ignore_label is None else [labels.ignore_label])}
+    unknown = sorted(set(np.unique(truth.labels).tolist()) - allowed)
+    if unknown:
+        raise UserError(f"{reference}: label values {unknown} are not in dataset.json, which has {sorted(allowed)}.")
+    difference = grid_difference(truth.grid, read_image_grid(image, model.dataset_json))
+    if difference:
+        raise UserError(f"{reference}: {difference} as in {image}.")
 
 
 def _stream_name(channels: Sequence[int], names: Sequence[str]) -> str:

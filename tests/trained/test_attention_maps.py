@@ -1,7 +1,10 @@
 """Heat maps of a trained model folder over images on disk."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 from model_folders import CHECKPOINT, model_folder, write_images
 
@@ -55,6 +58,58 @@ def test_slices_of_a_2d_model_are_independent(tmp_path):
         image = torch.as_tensor(before.images[0, 1])[None, None]
         heat = model.network.attention_maps(torch.cat([image, image], dim=1))[0][0]
     np.testing.assert_allclose(before.maps[0, 0, 1], heat[0, 0].numpy(), rtol=1e-4)
+
+
+def labelled(tmp_path, labels, spacing=(1.0, 1.0, 1.0)):
+    image = SimpleITK.GetImageFromArray(labels.astype(np.uint8))
+    image.SetSpacing(spacing)
+    SimpleITK.WriteImage(image, str(tmp_path / "reference.nii.gz"))
+    return tmp_path / "reference.nii.gz"
+
+
+def test_reference_lies_on_the_networks_grid_and_changes_nothing_else(tmp_path):
+    case = replace(FLAT, ignore=True)
+    model = load_attention_model(model_folder(AttentionFusionTrainer, case, tmp_path), None, CHECKPOINT)
+    files = write_images(tmp_path, (3, 16, 20))
+    for file in files:
+        array = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))
+        array[1, :3, :3] = 0  # background that nnU-Net masks, although the reference has labels in it
+        image = SimpleITK.GetImageFromArray(array)
+        image.SetSpacing((2.0, 2.0, 1.0))  # the model's pixels are 1 mm wide
+        SimpleITK.WriteImage(image, str(file))
+    labels = np.zeros((3, 16, 20))
+    labels[1, :2, :2] = 2
+    labels[1, 4:10, 6:8] = 2
+    labels[1, 10:12, 6:8] = 4  # ignored
+    result = attention_of_case(model, files, CPU, labelled(tmp_path, labels, (2.0, 2.0, 1.0)))
+    without = attention_of_case(model, files, CPU)
+    assert without.reference is None
+    np.testing.assert_array_equal(result.maps, without.maps)
+    doubled = labels.repeat(2, 1).repeat(2, 2)
+    # resampled, not copied: the edge may be a pixel off
+    assert abs(int(result.reference.foreground.sum()) - int((doubled == 2).sum())) <= 20
+    assert result.reference.foreground[1, 10:18, 13:15].all()
+    assert result.reference.ignored[1, 21:23, 13:15].all()
+    assert not (result.reference.foreground & result.reference.ignored).any()
+    assert not result.reference.foreground[[0, 2]].any()
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "message"),
+    [
+        ((3, 16, 15), 1, r"shape \(3, 16, 15\), expected \(3, 16, 16\)"),
+        ((3, 16, 16), 9, r"label values \[9\] are not in"),
+    ],
+)
+def test_reference_that_does_not_fit_raises(shape, value, message, tmp_path):
+    model = load_attention_model(model_folder(AttentionFusionTrainer, FLAT, tmp_path), None, CHECKPOINT)
+    files = write_images(tmp_path, (3, 16, 16))
+    labels = np.zeros(shape)
+    labels[0, 0, 0] = value
+    with pytest.raises(UserError, match=message):
+        attention_of_case(model, files, CPU, labelled(tmp_path, labels))
+    with pytest.raises(UserError, match="no such file"):
+        attention_of_case(model, files, CPU, tmp_path / "nowhere.nii.gz")
 
 
 def test_wrong_images_raise(tmp_path):
