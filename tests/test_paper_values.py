@@ -13,6 +13,7 @@ from nnunet_ext.trainers import (
     AutoencoderRegularizedTrainer,
     BiFPNClassifierTrainer,
     BiFPNTrainer,
+    ModalityDropoutTrainer,
     ModalityPairingTrainer,
     NestedUNetClassifierTrainer,
     NestedUNetTrainer,
@@ -71,6 +72,9 @@ PAPER_VALUES = [
     (AttentionFusionTrainer, "batch_dice", False, "Li et al., Eq. 1: N is the total number of pixels in the image"),
     (AttentionFusionTrainer, "attention_reduction", 16, "Li et al., r, Sec. 2, Implementation Details"),
     (AttentionFusionTrainer, "attention_dilation", 4, "Li et al., d, Sec. 2, Implementation Details"),
+    (ModalityDropoutTrainer, "modality_dropout", "uniform", "every set of modalities is as likely: RFNet, mmFormer"),
+    (ModalityDropoutTrainer, "num_epochs", 1000, "nnU-Net"),
+    (ModalityDropoutTrainer, "initial_lr", 1e-2, "nnU-Net"),
 ]
 
 PUBLISHED_SIZES = [
@@ -88,10 +92,14 @@ NOT_IN_PAPERS = {
     "save_every": 50,
     "gradient_clipping": 12.0,
     "weight_decay": 3e-5,
+    "modality_dropout": 0.0,
+    "required_modalities": None,
     "modality_groups": None,
     "branch_loss_weight": 0.0,
     "reconstruction_reduction": "mean",
     "master_modality": None,
+    "presence_aware": False,
+    "heat_map_order": None,
     "batch_norm": False,
 }
 

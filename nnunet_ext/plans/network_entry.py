@@ -80,3 +80,22 @@ def write_architecture(
         # nnU-Net looks up each of these among the arguments
         "_kw_requires_import": [name for name in architecture["_kw_requires_import"] if name in kwargs],
     }
+
+
+def check_host_network(plans: dict[str, Any], configuration: str) -> None:
+    """Raise unless a configuration's network is one that nnU-Net plans itself.
+
+    Args:
+        plans: Content of a plans file; not changed.
+        configuration: For example ``"3d_fullres"``.
+
+    Raises:
+        PlansError: No such configuration, or another network.
+    """
+    name = resolved_configuration(plans, configuration)["architecture"]["network_class_name"]
+    if name not in HOST_NETWORKS:
+        raise PlansError(
+            f"Configuration '{configuration}' of plans '{plans['plans_name']}' was made for {name}; this trainer "
+            f"trains {' or '.join(network.rpartition('.')[2] for network in HOST_NETWORKS)}. "
+            "Use plans made by nnUNetv2_plan_experiment (-p NAME)."
+        )

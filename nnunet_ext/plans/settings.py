@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from nnunet_ext.errors import UserError
@@ -28,6 +28,17 @@ class TrainingSettings:
     initial_lr: float = Field(1e-2, gt=0)  # nnU-Net
     weight_decay: float = Field(3e-5, ge=0)  # nnU-Net
     gradient_clipping: float = Field(12.0, gt=0)  # nnU-Net; largest Euclidean norm of all gradients of a step together
+    # Probability that a training sample loses modalities; "uniform": all sets of modalities are equally likely (14/15
+    # with four: the protocol of RFNet, mmFormer and DeMoSeg). 0: none of the methods' papers drops modalities
+    modality_dropout: float | Literal["uniform"] = Field(0.0)
+    required_modalities: list[str] | None = Field(None)  # channel names that are never dropped
+
+    @field_validator("modality_dropout")
+    @classmethod
+    def _is_probability(cls, value: float | str) -> float | str:
+        if not isinstance(value, str) and not 0 <= value <= 1:
+            raise ValueError("must be from 0 to 1, or 'uniform'")
+        return value
 
 
 SettingsType = TypeVar("SettingsType", bound=TrainingSettings)

@@ -15,6 +15,7 @@ from nnunet_ext.trainers.attention_fusion import (
 )
 from nnunet_ext.trainers.autoencoder import AutoencoderRegularizedTrainer, AutoencoderRegularizedTrainerNNUNetDA
 from nnunet_ext.trainers.base import MethodTrainer
+from nnunet_ext.trainers.modality_dropout import ModalityDropoutTrainer
 from nnunet_ext.trainers.modality_pairing import ModalityPairingTrainer
 from nnunet_ext.trainers.slice_classification import (
     BiFPNClassifierTrainer,
@@ -42,6 +43,7 @@ TRAINERS: tuple[type[MethodTrainer], ...] = (
     BiFPNTrainer,
     NestedUNetClassifierTrainer,
     NestedUNetTrainer,
+    ModalityDropoutTrainer,
 )
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "FuseUNetTrainer",
     "LateFuseUNetTrainer",
     "MethodTrainer",
+    "ModalityDropoutTrainer",
     "ModalityPairingTrainer",
     "NestedUNetClassifierTrainer",
     "NestedUNetTrainer",

@@ -11,9 +11,9 @@ from torch import nn
 
 from nnunet_ext.architectures import AttentionFusionUNet, fusion_system
 from nnunet_ext.losses import PlainDiceCrossEntropyLoss
-from nnunet_ext.plans.modalities import ModalityError, channel_names, resolve_master
+from nnunet_ext.plans.modalities import ModalityError, channel_index, channel_names, resolve_master
 from nnunet_ext.plans.network_entry import PlansError, network_path, resolved_configuration
-from nnunet_ext.plans.settings import STRICT, TrainingSettings
+from nnunet_ext.plans.settings import STRICT, SettingsError, TrainingSettings
 from nnunet_ext.trainers.base import MethodTrainer, PublishedSize
 from nnunet_ext.trainers.schedules import EpochScheduler, halving
 
@@ -39,6 +39,9 @@ class AttentionFusionSettings(TrainingSettings):
     # Channel name of the master modality; None: T1ce (Sec. 2: T1C) where the dataset has one, else the first channel
     # (not stated: our choice, because the paper has no other data)
     master_modality: str | None = None
+    # Where the master is missing, make the heat map of another modality. Off: the paper has no missing modality
+    presence_aware: bool = False
+    heat_map_order: list[str] | None = None  # channel names; None: the master, then channel order
 
 
 class AttentionFusionTrainer(MethodTrainer):
@@ -56,6 +59,11 @@ class AttentionFusionTrainer(MethodTrainer):
         cls, settings: AttentionFusionSettings, dataset_json: dict[str, Any], notes: list[str]
     ) -> AttentionFusionSettings:
         """Put the channel name of the master modality into the settings."""
+        if cls.system.reads == "master" and settings.modality_dropout != 0:
+            raise SettingsError(
+                f"{cls.__name__} reads the master modality alone: modality_dropout has nothing to drop."
+            )
+        settings = super().resolve_settings(settings, dataset_json, notes)
         names = channel_names(dataset_json)
         if cls.system.reads != "master" and len(names) < 2:
             raise ModalityError(
@@ -69,7 +77,23 @@ class AttentionFusionTrainer(MethodTrainer):
                 f"No channel is known as {KNOWN_MASTER}, so the first one is the master. To choose another, set "
                 '"master_modality" in the "nnunet_ext" block of the plans (nnunet_ext plan --help).'
             )
-        return replace(settings, master_modality=names[master])
+        settings = replace(settings, master_modality=names[master])
+        return cls._resolve_heat_map_order(settings, names)
+
+    @classmethod
+    def _resolve_heat_map_order(cls, settings: AttentionFusionSettings, names: list[str]) -> AttentionFusionSettings:
+        if not settings.presence_aware:
+            if settings.heat_map_order is not None:
+                raise SettingsError("heat_map_order has no effect without presence_aware=true.")
+            return settings
+        if cls.system.attention != "master":
+            raise SettingsError(f"presence_aware is for the master's heat map, and {cls.__name__} has none.")
+        streams = cls.system.streams(len(names), names.index(str(settings.master_modality)))
+        default = [names[channel] for (channel,) in streams]
+        order = [names[channel_index(name, names)] for name in settings.heat_map_order or default]
+        if sorted(order) != sorted(default):
+            raise SettingsError(f"heat_map_order must name each of {', '.join(default)} once, not {', '.join(order)}.")
+        return replace(settings, heat_map_order=order)
 
     @classmethod
     def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -95,12 +119,15 @@ class AttentionFusionTrainer(MethodTrainer):
         if architecture["network_class_name"] == network_path(cls.network_class):
             cls._check_row(plans["plans_name"], configuration, planned)
         assert settings.master_modality is not None  # resolve_settings has filled it in
-        kwargs = {
+        kwargs: dict[str, Any] = {
             "streams": cls.system.streams(len(names), names.index(settings.master_modality)),
             "n_modalities": len(names),
             "attention_reduction": settings.attention_reduction,
             "attention_dilation": settings.attention_dilation,
         }
+        if settings.heat_map_order is not None:
+            streams = [names[channel] for (channel,) in kwargs["streams"]]
+            kwargs["heat_map_order"] = [streams.index(name) for name in settings.heat_map_order]
         if settings.batch_norm:
             dimension = len(planned["strides"][0])
             kwargs["norm_op"] = f"torch.nn.modules.batchnorm.BatchNorm{dimension}d"

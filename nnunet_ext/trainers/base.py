@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch._dynamo import OptimizedModule
 
+from nnunet_ext.augmentation.modality_dropout import ModalityDropout, resolve_modality_dropout
 from nnunet_ext.files.atomic import atomic_path
 from nnunet_ext.files.checkpoint import check_readable
 from nnunet_ext.losses.composite import CompositeLoss
+from nnunet_ext.plans.modalities import channel_names
 from nnunet_ext.plans.network_entry import write_architecture
 from nnunet_ext.plans.settings import PLANS_KEY, TrainingSettings, read_settings, settings_as_json
 from nnunet_ext.trainers.component_plot import plot_component_losses
@@ -87,6 +89,7 @@ class MethodTrainer(nnUNetTrainer):
         self.save_every = settings.save_every
         self.initial_lr = settings.initial_lr
         self.weight_decay = settings.weight_decay
+        self.modality_dropout = ModalityDropout.of_settings(settings, channel_names(dataset_json), self.device)
         self._step = 0
         self._cases: list[str] = []
         for note in notes:
@@ -113,8 +116,7 @@ class MethodTrainer(nnUNetTrainer):
         notes: list[str] = []
         settings = read_settings(cls.settings_class, plans.get(PLANS_KEY, {}))
         settings = cls.resolve_settings(settings, dataset_json, notes)
-        method_kwargs = cls.method_kwargs(settings, plans, configuration, dataset_json)
-        write_architecture(plans, configuration, cls.network_class, cls.topology, method_kwargs)
+        cls.write_network(settings, plans, configuration, dataset_json)
         plans[PLANS_KEY] = settings_as_json(settings)
         return plans, settings, notes
 
@@ -127,7 +129,15 @@ class MethodTrainer(nnUNetTrainer):
             dataset_json: Content of ``dataset.json``.
             notes: Lines for the training log can be appended.
         """
-        return settings
+        return resolve_modality_dropout(settings, channel_names(dataset_json), notes)
+
+    @classmethod
+    def write_network(
+        cls, settings: Any, plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any]
+    ) -> None:
+        """Make the plans' configuration describe this method's network, in place."""
+        method_kwargs = cls.method_kwargs(settings, plans, configuration, dataset_json)
+        write_architecture(plans, configuration, cls.network_class, cls.topology, method_kwargs)
 
     @classmethod
     def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -202,7 +212,12 @@ class MethodTrainer(nnUNetTrainer):
         Returns:
             Scalar to go backward from.
         """
-        return self.loss(self.network(images), target)
+        return self.loss(self.network(self.modality_dropout(images)), target)
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch as nnU-Net does, and modality dropout's draws."""
+        super().on_train_epoch_start()
+        self.modality_dropout.start_epoch(self.current_epoch, self.local_rank)
 
     def train_step(self, batch: dict) -> dict:
         """Train on a batch, with the numbers of nnU-Net's own step; stop with a message when the loss is not finite.

@@ -52,6 +52,7 @@ class ModalityPairingTrainer(MethodTrainer):
         cls, settings: ModalityPairingSettings, dataset_json: dict[str, Any], notes: list[str]
     ) -> ModalityPairingSettings:
         """Put the channel names of each branch into the settings."""
+        settings = super().resolve_settings(settings, dataset_json, notes)
         names = channel_names(dataset_json)
         groups, split_evenly = resolve_groups(names, settings.modality_groups, KNOWN_GROUPS)
         named = [[names[channel] for channel in group] for group in groups]

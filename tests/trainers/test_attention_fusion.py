@@ -10,6 +10,7 @@ from torch import nn
 from nnunet_ext.losses import PlainDiceCrossEntropyLoss
 from nnunet_ext.plans.modalities import ModalityError
 from nnunet_ext.plans.network_entry import PlansError
+from nnunet_ext.plans.settings import SettingsError
 from nnunet_ext.testing import Case, make_batch, make_trainer
 from nnunet_ext.trainers import (
     AttentionFusionTrainer,
@@ -175,3 +176,25 @@ def test_saved_plans_survive_json_and_train_again(tmp_path):
     again = make_trainer(AttentionFusionTrainer, Case(), tmp_path, plans=saved)
     again.network.load_state_dict(trainer.network.state_dict())
     assert again.settings == trainer.settings
+
+
+def test_heat_map_order_reaches_the_network_by_stream(tmp_path):
+    settings = {"presence_aware": True, "heat_map_order": ["T1Gd", "FLAIR", "T1", "T2"]}
+    trainer = make_trainer(AttentionFusionTrainer, Case(settings=settings), tmp_path)
+    # channels T1, T1ce, T2, FLAIR; streams: the master T1ce, then T1, T2, FLAIR
+    assert trainer.network.heat_map_order == [0, 3, 1, 2]
+    assert make_trainer(AttentionFusionTrainer, Case(), tmp_path).network.heat_map_order is None
+
+
+@pytest.mark.parametrize(
+    ("trainer_class", "settings", "message"),
+    [
+        (AttentionFusionTrainer, {"heat_map_order": ["T1"]}, "no effect without presence_aware"),
+        (AttentionFusionTrainer, {"presence_aware": True, "heat_map_order": ["T1", "T2"]}, "must name each of"),
+        (FuseUNetAttentionTrainer, {"presence_aware": True}, "FuseUNetAttentionTrainer has none"),
+        (SingleModalityUNetTrainer, {"modality_dropout": 0.5}, "reads the master modality alone"),
+    ],
+)
+def test_heat_map_order_that_cannot_be_is_refused(trainer_class, settings, message, tmp_path):
+    with pytest.raises(SettingsError, match=message):
+        make_trainer(trainer_class, Case(settings=settings), tmp_path)
