@@ -73,10 +73,7 @@ def resolve_groups(
             channel that does not exist, shares a channel with another group, or a channel is in no group.
     """
     if len(names) < 2:
-        raise ModalityError(
-            f"This method pairs modalities and needs at least two channels; the dataset has {_listed(names)}. "
-            "Use nnUNetTrainer for data of one modality."
-        )
+        raise ModalityError(f"Modality groups need at least two channels; the dataset has {_listed(names)}.")
     if requested is not None:
         return _explicit_groups(names, requested), False
     common = [normalise(name) for name in names]

@@ -14,7 +14,7 @@ import torch
 from nnunet_ext.errors import InputError
 from nnunet_ext.files.checkpoint import CHECKPOINTS, FINAL
 from nnunet_ext.labels.dataset_labels import DatasetLabels, read_dataset_labels
-from nnunet_ext.plans.settings import PLANS_KEY, read_settings, settings_as_json
+from nnunet_ext.plans.settings import PLANS_KEY, settings_as_json
 from nnunet_ext.trainers import TRAINERS
 
 
@@ -111,7 +111,7 @@ def settings_unlike_paper(model: TrainedModel) -> dict[str, tuple[Any, Any]] | N
     if trainer is None:
         return None
     # the paper's settings as this data set fills them in (modality groups and the like)
-    resolved = trainer.resolve_settings(read_settings(trainer.settings_class, {}), dict(model.labels.content), [])
+    resolved = trainer.settings_for({}, dict(model.labels.content), [])
     paper = json.loads(json.dumps(settings_as_json(resolved)))
     trained_with = {**paper, **model.plans.get(PLANS_KEY, {})}
     return {name: (value, paper.get(name)) for name, value in trained_with.items() if value != paper.get(name)}

@@ -11,7 +11,11 @@ from torch import nn
 
 from nnunet_ext.architectures import AttentionFusionUNet, fusion_system
 from nnunet_ext.losses import PlainDiceCrossEntropyLoss
+<<<<<<< HEAD
 from nnunet_ext.plans.modalities import ModalityError, channel_index, channel_names, resolve_master
+=======
+from nnunet_ext.plans.modalities import channel_names, resolve_master
+>>>>>>> 1e1388b (Name the trainers that work on one channel where a method needs two)
 from nnunet_ext.plans.network_entry import PlansError, network_path, resolved_configuration
 from nnunet_ext.plans.settings import STRICT, SettingsError, TrainingSettings
 from nnunet_ext.trainers.base import MethodTrainer, PublishedSize
@@ -55,6 +59,11 @@ class AttentionFusionTrainer(MethodTrainer):
     system: ClassVar[fusion_system.FusionSystem] = fusion_system.PROPOSED
 
     @classmethod
+    def min_channels(cls) -> int:
+        """One for the systems that read the master modality alone; the others fuse two or more."""
+        return 1 if cls.system.reads == "master" else 2
+
+    @classmethod
     def resolve_settings(
         cls, settings: AttentionFusionSettings, dataset_json: dict[str, Any], notes: list[str]
     ) -> AttentionFusionSettings:
@@ -65,11 +74,6 @@ class AttentionFusionTrainer(MethodTrainer):
             )
         settings = super().resolve_settings(settings, dataset_json, notes)
         names = channel_names(dataset_json)
-        if cls.system.reads != "master" and len(names) < 2:
-            raise ModalityError(
-                f"{cls.__name__} fuses modalities and needs at least two channels; the dataset has only '{names[0]}'. "
-                "SingleModalityUNetTrainer and AttentionUNetTrainer work on one."
-            )
         master, is_guess = resolve_master(names, settings.master_modality, KNOWN_MASTER)
         notes.append(f"Master modality: {names[master]}")
         if is_guess:

@@ -18,7 +18,11 @@ from nnunet_ext.augmentation.modality_dropout import ModalityDropout, resolve_mo
 from nnunet_ext.files.atomic import atomic_path
 from nnunet_ext.files.checkpoint import check_readable
 from nnunet_ext.losses.composite import CompositeLoss
+<<<<<<< HEAD
 from nnunet_ext.plans.modalities import channel_names
+=======
+from nnunet_ext.plans.modalities import ModalityError, channel_names
+>>>>>>> 1e1388b (Name the trainers that work on one channel where a method needs two)
 from nnunet_ext.plans.network_entry import write_architecture
 from nnunet_ext.plans.settings import PLANS_KEY, TrainingSettings, read_settings, settings_as_json
 from nnunet_ext.trainers.component_plot import plot_component_losses
@@ -114,11 +118,47 @@ class MethodTrainer(nnUNetTrainer):
         """
         plans = deepcopy(plans)
         notes: list[str] = []
+<<<<<<< HEAD
         settings = read_settings(cls.settings_class, plans.get(PLANS_KEY, {}))
         settings = cls.resolve_settings(settings, dataset_json, notes)
         cls.write_network(settings, plans, configuration, dataset_json)
+=======
+        settings = cls.settings_for(plans.get(PLANS_KEY, {}), dataset_json, notes)
+        method_kwargs = cls.method_kwargs(settings, plans, configuration, dataset_json)
+        write_architecture(plans, configuration, cls.network_class, cls.topology, method_kwargs)
+>>>>>>> 1e1388b (Name the trainers that work on one channel where a method needs two)
         plans[PLANS_KEY] = settings_as_json(settings)
         return plans, settings, notes
+
+    @classmethod
+    def settings_for(cls, values: dict[str, Any], dataset_json: dict[str, Any], notes: list[str]) -> Any:
+        """Settings of a training, with what depends on the dataset filled in.
+
+        Args:
+            values: Settings that differ from the paper's.
+            dataset_json: Content of ``dataset.json``.
+            notes: Lines for the training log are appended.
+
+        Raises:
+            SettingsError, ModalityError: As the class says.
+        """
+        settings = read_settings(cls.settings_class, values)
+        names = channel_names(dataset_json)
+        if len(names) < cls.min_channels():
+            from nnunet_ext.trainers import TRAINERS  # which imports this file
+
+            fitting = [trainer.__name__ for trainer in TRAINERS if trainer.min_channels() <= len(names)]
+            raise ModalityError(
+                f"{cls.__name__} needs at least {cls.min_channels()} channels; the dataset has only "
+                f"{', '.join(map(repr, names)) or 'none'}. Trainers that work on it: "
+                f"{', '.join(fitting)}, and nnU-Net's nnUNetTrainer."
+            )
+        return cls.resolve_settings(settings, dataset_json, notes)
+
+    @classmethod
+    def min_channels(cls) -> int:
+        """Channels that a dataset must have; two or more for methods between modalities."""
+        return 1
 
     @classmethod
     def resolve_settings(cls, settings: Any, dataset_json: dict[str, Any], notes: list[str]) -> Any:

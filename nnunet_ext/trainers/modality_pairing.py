@@ -48,6 +48,11 @@ class ModalityPairingTrainer(MethodTrainer):
     published_size = PublishedSize((128, 128, 128), 2)  # Sec. 3.2
 
     @classmethod
+    def min_channels(cls) -> int:
+        """Two, since the branches pair modalities."""
+        return 2
+
+    @classmethod
     def resolve_settings(
         cls, settings: ModalityPairingSettings, dataset_json: dict[str, Any], notes: list[str]
     ) -> ModalityPairingSettings:

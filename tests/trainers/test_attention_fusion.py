@@ -88,7 +88,7 @@ def test_one_channel_raises_where_there_is_nothing_to_fuse(trainer_class):
     if trainer_class in (SingleModalityUNetTrainer, AttentionUNetTrainer):
         trainer_class.prepare_plans(case.plans, "3d", case.dataset_json)
     else:
-        with pytest.raises(ModalityError, match="at least two channels; the dataset has only 'T1ce'"):
+        with pytest.raises(ModalityError, match="at least 2 channels; the dataset has only 'T1ce'"):
             trainer_class.prepare_plans(case.plans, "3d", case.dataset_json)
 
 

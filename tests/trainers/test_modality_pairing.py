@@ -126,7 +126,7 @@ def test_groups_from_the_plans(tmp_path):
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        (Case(channels=("CT",)), "at least two channels"),
+        (Case(channels=("CT",)), "at least 2 channels"),
         (Case(settings={"modality_groups": [["PD"], ["T1"]]}), "Channel 'PD' does not exist"),
         (Case(settings={"modality_groups": [[], ["T1"]]}), "empty"),
         (Case(settings={"modality_groups": [["T1", "T2"], ["T1", "T1ce", "FLAIR"]]}), "'T1' more than once"),
