@@ -11,11 +11,7 @@ from torch import nn
 
 from nnunet_ext.architectures import AttentionFusionUNet, fusion_system
 from nnunet_ext.losses import PlainDiceCrossEntropyLoss
-<<<<<<< HEAD
-from nnunet_ext.plans.modalities import ModalityError, channel_index, channel_names, resolve_master
-=======
-from nnunet_ext.plans.modalities import channel_names, resolve_master
->>>>>>> 1e1388b (Name the trainers that work on one channel where a method needs two)
+from nnunet_ext.plans.modalities import channel_index, channel_names, resolve_master
 from nnunet_ext.plans.network_entry import PlansError, network_path, resolved_configuration
 from nnunet_ext.plans.settings import STRICT, SettingsError, TrainingSettings
 from nnunet_ext.trainers.base import MethodTrainer, PublishedSize

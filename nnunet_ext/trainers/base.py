@@ -18,11 +18,7 @@ from nnunet_ext.augmentation.modality_dropout import ModalityDropout, resolve_mo
 from nnunet_ext.files.atomic import atomic_path
 from nnunet_ext.files.checkpoint import check_readable
 from nnunet_ext.losses.composite import CompositeLoss
-<<<<<<< HEAD
-from nnunet_ext.plans.modalities import channel_names
-=======
 from nnunet_ext.plans.modalities import ModalityError, channel_names
->>>>>>> 1e1388b (Name the trainers that work on one channel where a method needs two)
 from nnunet_ext.plans.network_entry import write_architecture
 from nnunet_ext.plans.settings import PLANS_KEY, TrainingSettings, read_settings, settings_as_json
 from nnunet_ext.trainers.component_plot import plot_component_losses
@@ -118,15 +114,8 @@ class MethodTrainer(nnUNetTrainer):
         """
         plans = deepcopy(plans)
         notes: list[str] = []
-<<<<<<< HEAD
-        settings = read_settings(cls.settings_class, plans.get(PLANS_KEY, {}))
-        settings = cls.resolve_settings(settings, dataset_json, notes)
-        cls.write_network(settings, plans, configuration, dataset_json)
-=======
         settings = cls.settings_for(plans.get(PLANS_KEY, {}), dataset_json, notes)
-        method_kwargs = cls.method_kwargs(settings, plans, configuration, dataset_json)
-        write_architecture(plans, configuration, cls.network_class, cls.topology, method_kwargs)
->>>>>>> 1e1388b (Name the trainers that work on one channel where a method needs two)
+        cls.write_network(settings, plans, configuration, dataset_json)
         plans[PLANS_KEY] = settings_as_json(settings)
         return plans, settings, notes
 
