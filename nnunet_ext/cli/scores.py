@@ -1,5 +1,6 @@
 """Commands that score predictions, and search what to do about them: ``evaluate``, ``postprocess``."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -72,7 +73,11 @@ def determine_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="postprocessing.pkl to write.")],
     convention: Convention = None,
     thresholds: Annotated[
-        str | None, typer.Option("--thresholds", help="Thresholds to try in voxels, for example 5,10,50,200.")
+        str | None,
+        typer.Option(
+            "--thresholds",
+            help="Thresholds to try in voxels, for example 5,10,50,200. Default: up to the largest component.",
+        ),
     ] = None,
     replace: Annotated[
         list[str] | None,
@@ -83,11 +88,19 @@ def determine_command(
             "around them (enhancing tumour: necrosis).",
         ),
     ] = None,
+    erase_largest: Annotated[
+        bool,
+        typer.Option("--erase-largest", help="Let the removal of components take the largest of a region too."),
+    ] = False,
+    joint: Annotated[
+        bool,
+        typer.Option("--joint", help="Search all combinations of the rules' thresholds, where there are not too many."),
+    ] = False,
     connectivity: Annotated[int, typer.Option("--connectivity", help="6, 18 or 26.")] = 26,
     dataset_json: DatasetJson = None,
     num_processes: NumProcesses = None,
 ) -> None:
-    """Search thresholds for removing small components and small regions, by mean Dice."""
+    """Search thresholds for removing small components and small regions, by mean Dice on cases left out."""
     from nnunet_ext.postprocessing.determine import determine_postprocessing, parse_replacements, parse_thresholds
 
     result = determine_postprocessing(
@@ -99,16 +112,25 @@ def determine_command(
         thresholds=parse_thresholds(thresholds),
         connectivity=connectivity,
         replacements=parse_replacements(replace),
+        erase_largest=erase_largest,
+        joint=joint,
         num_processes=num_processes,
     )
-    for curve in result.curves:
-        rule = f"{curve.rule.function.__name__} ({curve.rule.region.name})"
-        score, best = curve.scores[0], curve.scores[1:].max()
+    for curve in result.search.curves:
+        score = curve.scores[0]
         if curve.best is None:
-            print(
-                f"refused  {rule}: no threshold improves the mean Dice ({score:.4f} without, at best {best:.4f} with)"
-            )
-        else:
-            changed = curve.cases_changed[curve.thresholds.index(curve.best)]
-            print(f"applied  {rule} below {curve.best} voxels: {score:.4f} to {best:.4f}, {changed} cases change")
-    print(f"Mean Dice ({result.convention}): {result.before:.4f} before, {result.after:.4f} after. Wrote {output}")
+            print(f"refused  {curve.rule.name}: no threshold improves the mean Dice ({score:.4f} without)")
+            continue
+        changed = curve.cases_changed[curve.best_index]
+        print(
+            f"{'applied' if curve.applied else 'refused'}  {curve.rule.name} below {curve.best} voxels: mean Dice "
+            f"{score:.4f} {curve.in_sample:+.4f} on the cases it is chosen on, {changed} change"
+            + (f"; {curve.held_out}" if curve.held_out else "")
+        )
+    for warning in result.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+    search = result.search
+    print(f"Mean Dice ({result.convention}): {search.before:.4f} before, {search.after:.4f} after")
+    if search.held_out:
+        print(f"All rules together: {search.held_out}")
+    print(f"Wrote {output}")

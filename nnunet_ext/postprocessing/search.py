@@ -1,48 +1,15 @@
-"""Which threshold of a post-processing rule gives the best mean Dice on a set of cases."""
+"""Which thresholds of post-processing rules give the best mean Dice, and what that is worth on other cases."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from nnunet_ext.evaluation.conventions import CONVENTIONS
-from nnunet_ext.evaluation.overlap import count_voxels, dice
-from nnunet_ext.labels.dataset_labels import DatasetLabels, Region
-from nnunet_ext.postprocessing.small_components import label_components, remove_small_components
-from nnunet_ext.postprocessing.small_regions import replace_small_region
+from nnunet_ext.postprocessing.case import Before, RuledCase
+from nnunet_ext.postprocessing.held_out import EQUAL, Gain, gain, mean_over_cases, mean_score, scores_without
+from nnunet_ext.postprocessing.rules import Rule
 
-# Voxels; about three a factor of two. 10 is the paper's for components; BraTS papers report 200 to 500 for enhancing
-# tumour.
-THRESHOLDS = (2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000)
-EQUAL = 1e-9  # differences of mean Dice below this are rounding
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A post-processing function without its threshold.
-
-    Args:
-        function: :func:`remove_small_components` or :func:`replace_small_region`.
-        region: What it works on.
-        kwargs: Its arguments but ``min_voxels``.
-    """
-
-    function: Callable[..., np.ndarray]
-    region: Region
-    kwargs: dict[str, Any]
-
-    def apply(self, segmentation: np.ndarray, min_voxels: int) -> np.ndarray:
-        """The rule with a threshold."""
-        return self.function(segmentation, min_voxels=min_voxels, **self.kwargs)
-
-    def sizes(self, segmentation: np.ndarray) -> np.ndarray:
-        """Sizes in voxels that the threshold is compared with: of each component, or of the region."""
-        if self.function is remove_small_components:
-            components = label_components(segmentation, self.region.labels, self.kwargs["connectivity"])
-            return np.bincount(components.ravel())[1:]
-        size = np.count_nonzero(self.region.mask(segmentation))
-        return np.array([size] if size else [], dtype=int)
+CLIFF_FACTOR = 2  # how far from a threshold a fall below the score without the rule is a reason to warn
 
 
 @dataclass(frozen=True)
@@ -52,115 +19,132 @@ class Curve:
     Args:
         rule: The rule.
         thresholds: In voxels, ascending from 0.
-        region_scores: Mean Dice over the cases, ``(thresholds, regions)``; NaN where no case has a value.
+        case_scores: Dice of each case and region at each threshold, ``(thresholds, cases, regions)``; NaN where the
+            convention leaves a case out.
         cases_changed: Number of cases that the rule changes at each threshold.
-        best: Threshold to use; None where none improves the mean Dice.
-        plateau: Smallest and largest threshold with the same score, or None.
+        best: Threshold with the best mean Dice; None where none improves it.
+        plateau: Smallest and largest threshold with the same score around ``best``, or None.
+        held_out: Gain on cases that the threshold was not chosen on; None where none improves the score, and where
+            thresholds were chosen jointly.
+        held_out_thresholds: Threshold chosen without each case, in the order of the cases; None where none improves.
+        applied: Whether the rule enters the post-processing.
     """
 
     rule: Rule
     thresholds: tuple[int, ...]
-    region_scores: np.ndarray
+    case_scores: np.ndarray
     cases_changed: tuple[int, ...]
     best: int | None
     plateau: tuple[int, int] | None
+    held_out: Gain | None
+    held_out_thresholds: tuple[int | None, ...]
+    applied: bool
+
+    @property
+    def region_scores(self) -> np.ndarray:
+        """Mean Dice over the cases, ``(thresholds, regions)``; NaN where no case has a value."""
+        return mean_over_cases(self.case_scores)
 
     @property
     def scores(self) -> np.ndarray:
         """Mean Dice over regions of the mean over cases, for each threshold."""
         return mean_score(self.region_scores)
 
+    @property
+    def best_index(self) -> int:
+        """Index of the best threshold; 0 where none improves the score."""
+        return 0 if self.best is None else self.thresholds.index(self.best)
 
-def mean_score(region_scores: np.ndarray) -> np.ndarray:
-    """Mean over the regions that have a value, along the last axis."""
-    present = ~np.isnan(region_scores)
-    return np.where(present, region_scores, 0).sum(-1) / np.maximum(present.sum(-1), 1)
+    @property
+    def in_sample(self) -> float:
+        """Gain of the best threshold (of that which harms least, where none improves) on the cases it was chosen on."""
+        scores = self.scores
+        return float(scores[self.best_index or 1 + int(scores[1:].argmax())] - scores[0])
 
 
-def rules_for(labels: DatasetLabels, connectivity: int, replacements: Mapping[str, int] | None = None) -> list[Rule]:
-    """Rules to try, in order: components of each region from the outermost inwards, then small regions.
-
-    Removed voxels get a label of the smallest region around (tumour core: oedema; enhancing tumour: necrosis), or the
-    background where there is none, so that no rule changes a region around its own.
+@dataclass(frozen=True)
+class Search:
+    """What was found.
 
     Args:
-        labels: The data set's labels.
-        connectivity: As in :func:`remove_small_components`.
-        replacements: Region name -> label it gets where it is small; None takes the innermost regions and a label of
-            the region around each, and no rule of this kind for plain labels.
+        curves: A curve a rule, in the order of application.
+        before: Mean Dice without any rule.
+        after: Mean Dice with the rules that are applied, on the cases that their thresholds were chosen on.
+        held_out: Gain of all of them together on held-out cases, also where a joint search refuses the combination;
+            None where there is none.
     """
-    regions = sorted(labels.regions, key=lambda region: -len(region.labels))
-    around = {region.name: enclosing_label(region, labels) for region in regions}
-    rules = [
-        Rule(
-            remove_small_components,
-            region,
-            {"region": region.labels, "replacement": around[region.name], "connectivity": connectivity},
+
+    curves: tuple[Curve, ...]
+    before: float
+    after: float
+    held_out: Gain | None
+
+
+def search_in_turn(
+    cases: Sequence[RuledCase],
+    rules: Sequence[Rule],
+    thresholds: Sequence[tuple[int, ...]],
+    track: Callable[[Sequence[int]], Iterable[int]] = iter,
+) -> Search:
+    """Search the rules one after another, each on the result of those that were accepted before it.
+
+    With each case left out, the thresholds of all rules up to this one are chosen on the other cases, and the case is
+    scored with them. A rule is accepted by that gain, see :attr:`Gain.is_accepted`.
+
+    Args:
+        cases: At least two.
+        rules: In the order of application.
+        thresholds: Thresholds of each rule, ascending from 0.
+        track: Shows progress over the indices of the rules.
+    """
+    path: Before = ()
+    path_without: list[Before] = [()] * len(cases)
+    first = after = np.stack([case.curve(0).scores[0] for case in cases])
+    held_out_after = first
+    curves = []
+    for index in track(range(len(rules))):
+        steps = thresholds[index]
+        scores_on = {p: _stacked(cases, index, p) for p in {path, *path_without}}
+        scores = scores_on[path]
+        best, plateau = choose(steps, mean_score(mean_over_cases(scores)))
+        chosen_without = [
+            choose(steps, scores_without(scores_on[p], case))[0] or 0 for case, p in enumerate(path_without)
+        ]
+        picked = [steps.index(threshold) for threshold in chosen_without]
+        held_out_scores = np.stack([scores_on[p][picked[case], case] for case, p in enumerate(path_without)])
+        held_out = gain(held_out_after, held_out_scores) if best is not None else None
+        applied = held_out is not None and held_out.is_accepted
+        changed = np.stack([case.curve(index, path).num_removed > 0 for case in cases])
+        curves.append(
+            Curve(
+                rule=rules[index],
+                thresholds=steps,
+                case_scores=scores,
+                cases_changed=tuple(changed.sum(axis=0).tolist()),
+                best=best,
+                plateau=plateau,
+                held_out=held_out,
+                held_out_thresholds=tuple(threshold or None for threshold in chosen_without),
+                applied=applied,
+            )
         )
-        for region in regions
-    ]
-    if replacements is None:
-        inner = [region for region in regions if not any(set(r.labels) < set(region.labels) for r in regions)]
-        replacements = {region.name: around[region.name] for region in inner if around[region.name]}
-    rules += [
-        Rule(replace_small_region, region, {"region": region.labels, "replacement": replacements[region.name]})
-        for region in regions
-        if region.name in replacements
-    ]
-    return rules
+        if applied and best is not None:
+            after, held_out_after = scores[steps.index(best)], held_out_scores
+            path += ((index, steps.index(best)),)
+            path_without = [(*p, (index, step)) if step else p for p, step in zip(path_without, picked, strict=True)]
+    total = gain(first, held_out_after) if path else None
+    return Search(tuple(curves), _mean_dice(first), _mean_dice(after), total)
 
 
-def enclosing_label(region: Region, labels: DatasetLabels) -> int:
-    """A label of the smallest region that holds this one and more; 0 where there is none."""
-    own = set(region.labels)
-    around = [set(other.labels) for other in labels.regions if own < set(other.labels)]
-    return min(min(around, key=len) - own) if around else 0
-
-
-def case_scores(reference: np.ndarray, prediction: np.ndarray, labels: DatasetLabels, convention: str) -> np.ndarray:
-    """Dice of each region under a convention; voxels of the ignore label are left out."""
-    if labels.ignore_label is not None:
-        prediction = np.where(reference == labels.ignore_label, 0, prediction)
-    scores = []
-    for region in labels.regions:
-        counts = count_voxels(region.mask(reference), region.mask(prediction), reference.size)
-        both_empty = counts.tp + counts.fp + counts.fn == 0
-        scores.append(CONVENTIONS[convention].both_empty if both_empty else dice(counts))
-    return np.array(scores)
-
-
-def search(
-    rule: Rule,
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
-    labels: DatasetLabels,
-    convention: str,
-    thresholds: Sequence[int] = THRESHOLDS,
-) -> Curve:
-    """Score a rule at every threshold.
-
-    Args:
-        rule: The rule.
-        pairs: Reference and prediction of each case, ``(Z, Y, X)``.
-        labels: The data set's labels.
-        convention: Name of one of ``CONVENTIONS``.
-        thresholds: Thresholds to try, in voxels.
-    """
-    steps = (0, *sorted(set(thresholds) - {0}))
-    scores = np.empty((len(steps), len(pairs), len(labels.regions)))
-    changed = np.zeros((len(steps), len(pairs)), dtype=bool)
-    for index, (reference, prediction) in enumerate(pairs):
-        sizes = np.sort(rule.sizes(prediction))
-        removed = np.searchsorted(sizes, steps, side="left")  # number of sizes below each threshold
-        changed[:, index] = removed > 0
-        for number in np.unique(removed):
-            same = removed == number
-            result = rule.apply(prediction, steps[int(np.argmax(same))]) if number else prediction
-            scores[same, index] = case_scores(reference, result, labels, convention)
-    present = ~np.isnan(scores)
-    count = present.sum(axis=1)
-    region_scores = np.where(count > 0, np.where(present, scores, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
-    best, plateau = choose(steps, mean_score(region_scores))
-    return Curve(rule, steps, region_scores, tuple(changed.sum(axis=1).tolist()), best, plateau)
+def threshold_series(largest: int) -> tuple[int, ...]:
+    """Thresholds from 0 to the first that removes a part of ``largest`` voxels; about three a factor of two."""
+    series = [0, 2]
+    mantissas = (1, 1.5, 2, 3, 5, 7)
+    while series[-1] <= largest:
+        decade = 10 ** (len(str(series[-1])) - 1)
+        following = (round(mantissa * scale) for scale in (decade, 10 * decade) for mantissa in mantissas)
+        series.append(next(value for value in following if value > series[-1]))
+    return tuple(series)
 
 
 def choose(thresholds: Sequence[int], scores: np.ndarray) -> tuple[int | None, tuple[int, int] | None]:
@@ -176,11 +160,58 @@ def choose(thresholds: Sequence[int], scores: np.ndarray) -> tuple[int | None, t
     is_best = scores >= scores.max() - EQUAL
     if is_best[0]:
         return None, None
+    first, last = longest_run(is_best)
+    return thresholds[(first + last) // 2], (thresholds[first], thresholds[last])
+
+
+def longest_run(is_best: np.ndarray) -> tuple[int, int]:
+    """First and last index of the longest run of true values; at least one is true."""
     runs: list[list[int]] = []
-    for index in np.flatnonzero(is_best):
-        if runs and runs[-1][-1] == index - 1:
-            runs[-1].append(int(index))
+    for index in np.flatnonzero(is_best).tolist():
+        if runs and runs[-1][1] == index - 1:
+            runs[-1][1] = index
         else:
-            runs.append([int(index)])
-    run = max(runs, key=len)
-    return thresholds[run[(len(run) - 1) // 2]], (thresholds[run[0]], thresholds[run[-1]])
+            runs.append([index, index])
+    first, last = max(runs, key=lambda run: run[1] - run[0])
+    return first, last
+
+
+@dataclass(frozen=True)
+class Cliff:
+    """A threshold close to the chosen one at which the rule does harm.
+
+    Args:
+        threshold: In voxels.
+        loss: Mean Dice lost against the score without the rule.
+        case: Index of the case that loses most.
+    """
+
+    threshold: int
+    loss: float
+    case: int
+
+
+def find_cliff(curve: Curve) -> Cliff | None:
+    """The worst threshold within ``CLIFF_FACTOR`` of the best one with a score below that without the rule, or None."""
+    if curve.best is None:
+        return None
+    scores = curve.scores
+    near = [
+        index
+        for index, threshold in enumerate(curve.thresholds)
+        if curve.best / CLIFF_FACTOR <= threshold <= curve.best * CLIFF_FACTOR and scores[index] < scores[0] - EQUAL
+    ]
+    if not near:
+        return None
+    worst = min(near, key=lambda index: scores[index])
+    lost = mean_score(curve.case_scores[curve.best_index]) - mean_score(curve.case_scores[worst])
+    return Cliff(curve.thresholds[worst], float(scores[0] - scores[worst]), int(np.argmax(lost)))
+
+
+def _stacked(cases: Sequence[RuledCase], rule: int, before: Before) -> np.ndarray:
+    """Scores of a rule, ``(thresholds, cases, regions)``."""
+    return np.stack([case.curve(rule, before).scores for case in cases], axis=1)
+
+
+def _mean_dice(scores: np.ndarray) -> float:
+    return float(mean_score(mean_over_cases(scores)))

@@ -15,6 +15,7 @@ def remove_small_components(
     min_voxels: int = DEFAULT_MIN_VOXELS,
     replacement: int = 0,
     connectivity: int = DEFAULT_CONNECTIVITY,
+    keep_largest: bool = False,
 ) -> np.ndarray:
     """Replace every component of a label or region that has fewer than ``min_voxels`` voxels.
 
@@ -25,12 +26,17 @@ def remove_small_components(
         replacement: Label that removed voxels get. Inside a larger region it should be a label of that region, else
             the larger region gets a hole.
         connectivity: 6 (faces), 18 (and edges) or 26 (and corners); in a single slice 26 means 8.
+        keep_largest: The largest component stays, however small it is (several of the same size all stay). Off by
+            default, as in files of earlier versions; ``postprocess determine`` switches it on.
 
     Returns:
         Label map of the same type.
     """
     components = label_components(segmentation, region, connectivity)
-    too_small = np.bincount(components.ravel()) < min_voxels
+    sizes = np.bincount(components.ravel())
+    too_small = sizes < min_voxels
+    if keep_largest:
+        too_small &= sizes < sizes[1:].max(initial=0)
     too_small[0] = False
     result = segmentation.copy()
     result[too_small[components]] = replacement

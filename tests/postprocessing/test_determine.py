@@ -14,7 +14,7 @@ from label_cases import read_image, tumour, write_dataset_json, write_folder, wr
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.evaluate import evaluate_folders
 from nnunet_ext.postprocessing import remove_small_components, replace_small_region
-from nnunet_ext.postprocessing.determine import determine_postprocessing
+from nnunet_ext.postprocessing.determine import _plot, determine_postprocessing
 from nnunet_ext.testing import Case
 
 WITHOUT = tumour(enhancing=False)
@@ -36,8 +36,10 @@ def with_noise():
 def folders(tmp_path):
     """Predictions, references and the file to write."""
     write_dataset_json(tmp_path)
-    predictions = write_folder(tmp_path / "pred", {"a": tumour(), "b": with_noise(), "c": few_enhancing()})
-    references = write_folder(tmp_path / "labelsTr", {"a": tumour(), "b": tumour(), "c": WITHOUT})
+    wrong = {f"b{index}": with_noise() for index in range(3)} | {f"c{index}": few_enhancing() for index in range(3)}
+    right = {f"b{index}": tumour() for index in range(3)} | {f"c{index}": WITHOUT for index in range(3)}
+    predictions = write_folder(tmp_path / "pred", {"a": tumour(), **wrong})
+    references = write_folder(tmp_path / "labelsTr", {"a": tumour(), **right})
     return predictions, references, tmp_path / "out" / "postprocessing.pkl"
 
 
@@ -45,14 +47,66 @@ def determine(folders, **kwargs):
     return determine_postprocessing(*folders, **{"num_processes": 1, "thresholds": (2, 5, 10, 15, 20), **kwargs})
 
 
-def test_pickle_holds_the_functions_that_improve_the_score(folders):
+def test_pickle_holds_the_functions_that_improve_cases_left_out(folders):
     result = determine(folders)
     functions, arguments = pickle.loads(folders[2].read_bytes())
+    assert functions == [remove_small_components, replace_small_region]
+    components = {"region": (1, 2, 3), "replacement": 0, "connectivity": 26, "min_voxels": 10, "keep_largest": True}
+    assert arguments == [components, {"region": (3,), "replacement": 1, "min_voxels": 10}]
+    assert (result.search.after, result.convention) == (1, "brats2020")
+    assert result.search.before < 1
+    assert result.search.held_out.mean == pytest.approx(1 - result.search.before)
+
+
+def test_largest_component_is_erased_only_when_asked(folders):
+    determine(folders, erase_largest=True)
+    functions, arguments = pickle.loads(folders[2].read_bytes())
     assert functions == [remove_small_components, remove_small_components]
-    assert arguments[0] == {"region": (1, 2, 3), "replacement": 0, "connectivity": 26, "min_voxels": 10}
-    assert arguments[1] == {"region": (3,), "replacement": 1, "connectivity": 26, "min_voxels": 10}
-    assert (result.after, result.convention) == (1, "brats2020")
-    assert result.before < 1
+    assert arguments[1] == {
+        "region": (3,), "replacement": 1, "connectivity": 26, "min_voxels": 10, "keep_largest": False
+    }  # fmt: skip
+
+
+def test_rules_can_be_searched_together(folders):
+    result = determine(folders, joint=True)
+    assert [curve.applied for curve in result.search.curves] == [True, False, False, True]
+    assert result.search.after == 1
+
+
+def test_without_thresholds_the_search_goes_as_far_as_there_are_components(folders):
+    for index in range(3):
+        large = np.zeros((10, 40, 40), dtype=np.uint8)
+        large[:, :20] = 2
+        wrong = large.copy()
+        wrong[:, 30:, :20] = 2  # a component of 2000 voxels
+        for folder, image in ((folders[0], wrong), (folders[1], large)):
+            write_image(folder / f"d{index}.nii.gz", image)
+    result = determine(folders, thresholds=None)
+    whole = result.search.curves[0]
+    assert (whole.thresholds[-1], whole.best, whole.applied) == (3000, 3000, True)
+    assert result.warnings[0] == (
+        "remove_small_components (whole tumor): from 3000 voxels on it keeps the largest component alone in every case."
+    )
+    description = json.loads(folders[2].with_suffix(".json").read_text())
+    assert description["warnings"] == list(result.warnings)
+
+
+def test_best_threshold_at_the_end_of_those_given_is_warned_about(folders):
+    assert determine(folders, thresholds=(5, 20)).warnings[0] == (
+        "remove_small_components (whole tumor): the best threshold is the first that was tried; try some below 5."
+    )
+    warnings = determine(folders, thresholds=(2, 3)).warnings
+    assert "the best threshold is the last that was tried; try some above 3" in warnings[0]
+    # 18 true enhancing voxels
+    assert "close to a cliff. At 20 voxels" in " ".join(determine(folders, thresholds=(10, 15, 20)).warnings)
+
+
+def test_one_case_alone_cannot_be_judged(folders):
+    for folder in folders[:2]:
+        for path in folder.glob("[bc]*"):
+            path.unlink()
+    with pytest.raises(InputError, match="at least two"):
+        determine(folders)
 
 
 def test_curves_and_description_are_written(folders):
@@ -63,12 +117,21 @@ def test_curves_and_description_are_written(folders):
     description = json.loads(folders[2].with_suffix(".json").read_text())
     assert description["mean_dice_after"] == 1
     whole, core, enhancing, small = description["rules"]
-    assert (whole["cases_changed"], whole["same_score_from_to"]) == (1, [5, 20])
-    assert [rule["applied"] for rule in (whole, core, enhancing, small)] == [True, False, True, False]
+    assert (whole["cases_changed"], whole["same_score_from_to"]) == (3, [5, 20])
+    assert [rule["applied"] for rule in (whole, core, enhancing, small)] == [True, False, False, True]
+    assert (whole["region"], whole["labels"]) == ("whole tumor", [1, 2, 3])
+    assert (small["region"], small["labels"]) == ("enhancing tumor", [3])
+    assert whole["in_sample_gain"] == pytest.approx(whole["mean_dice_at_best_threshold"] - whole["mean_dice_before"])
+    assert whole["held_out_gain"]["low"] <= whole["held_out_gain"]["mean"] <= whole["held_out_gain"]["high"]
+    assert whole["thresholds_with_one_case_left_out"] == {"10": 7}
     table = pd.read_csv(folders[2].parent / "postprocessing_curves.csv")
     assert len(table) == 4 * 6
-    chosen = table[table["chosen"]].iloc[0]
-    assert chosen["mean_dice"] == pytest.approx(result.curves[0].scores.max())
+    chosen = table[table["applied"]].iloc[0]
+    assert chosen["mean_dice"] == pytest.approx(result.search.curves[0].scores.max())
+
+
+def test_plot_has_a_panel_a_rule_and_no_other(folders):
+    assert len(_plot(determine(folders)).axes) == 4
 
 
 def test_score_is_that_of_the_evaluation(folders, tmp_path):
@@ -77,26 +140,13 @@ def test_score_is_that_of_the_evaluation(folders, tmp_path):
             folders[1], folders[0], tmp_path / "eval", convention=convention, num_processes=1
         ).summary
         dice = [region["metrics"]["dice"]["mean"] for region in summary["regions"].values()]
-        assert determine(folders, convention=convention).before == pytest.approx(np.mean(dice))
+        assert determine(folders, convention=convention).search.before == pytest.approx(np.mean(dice))
 
 
 def test_perfect_predictions_get_no_postprocessing(folders):
     result = determine((folders[1], folders[1], folders[2]))
     assert result.chosen == []
     assert pickle.loads(folders[2].read_bytes()) == ([], [])
-
-
-def test_small_region_is_replaced_where_removing_its_components_would_harm(folders):
-    corners = [(4, 4, 4), (4, 4, 6), (4, 6, 4), (4, 6, 6)]  # components of one voxel each
-    three, four = WITHOUT.copy(), WITHOUT.copy()
-    for index, voxel in enumerate(corners):
-        four[voxel] = 3
-        three[voxel] = 3 if index < 3 else 1
-    for case, reference, prediction in (("a", WITHOUT, WITHOUT), ("b", four, four), ("c", WITHOUT, three)):
-        write_image(folders[0] / f"{case}.nii.gz", prediction)
-        write_image(folders[1] / f"{case}.nii.gz", reference)
-    (chosen,) = determine(folders, thresholds=(2, 3, 4, 5)).chosen
-    assert (chosen.rule.function, chosen.best) == (replace_small_region, 4)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +166,8 @@ def test_unknown_choice_is_an_error(folders, kwargs, message):
 
 def test_bad_files_are_all_named_and_nothing_is_written(folders):
     write_image(folders[0] / "a.nii.gz", tumour()[1:])
-    (folders[1] / "b.nii.gz").write_bytes(b"")
-    with pytest.raises(InputError, match=r"(?s)pred/a\.nii\.gz: shape.*labelsTr/b\.nii\.gz: cannot be read"):
+    (folders[1] / "b0.nii.gz").write_bytes(b"")
+    with pytest.raises(InputError, match=r"(?s)pred/a\.nii\.gz: shape.*labelsTr/b0\.nii\.gz: cannot be read"):
         determine(folders)
     assert not folders[2].parent.exists()
 
@@ -126,7 +176,7 @@ def test_two_dimensional_images_are_processed_as_nnunet_gives_them(folders):
     for folder in folders[:2]:
         for path in folder.iterdir():
             write_image(path, read_image(path)[5])
-    assert determine(folders).after == 1
+    assert determine(folders).search.after == 1
 
 
 def test_stock_nnunet_applies_it(folders, tmp_path):
@@ -138,6 +188,5 @@ def test_stock_nnunet_applies_it(folders, tmp_path):
         *("-plans_json", tmp_path / "plans.json", "-dataset_json", tmp_path / "dataset.json"),
     ]
     subprocess.run(command, check=True, capture_output=True)
-    for case in "abc":
-        expected = read_image(folders[1] / f"{case}.nii.gz")
-        np.testing.assert_array_equal(read_image(tmp_path / "final" / f"{case}.nii.gz"), expected)
+    for path in folders[1].iterdir():
+        np.testing.assert_array_equal(read_image(tmp_path / "final" / path.name), read_image(path))

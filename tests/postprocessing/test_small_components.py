@@ -24,6 +24,15 @@ def test_components_below_ten_voxels_are_removed_by_default():
     assert (result == 2).sum() == 4
 
 
+def test_largest_component_can_be_kept():
+    kept = remove_small_components(scattered(), 1, min_voxels=100, keep_largest=True)
+    assert (kept == 1).sum() == 10
+    equal = scattered()
+    equal[0, 0, 9] = 1
+    assert (remove_small_components(equal, 1, min_voxels=100, keep_largest=True) == 1).sum() == 20
+    assert not (remove_small_components(scattered(), 1, min_voxels=100) == 1).any()  # as files of earlier versions do
+
+
 def test_input_is_not_changed():
     labels = scattered()
     remove_small_components(labels, 1)

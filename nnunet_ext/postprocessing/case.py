@@ -1,0 +1,131 @@
+"""Dice of one case under every threshold of a rule, after any rules before it.
+
+No image is written or scored anew for a threshold: a rule takes whole parts (components, or the region) from their
+labels to its replacement, so that one count of voxels by part, reference and prediction gives the scores at all of
+them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from nnunet_ext.errors import InputError
+from nnunet_ext.evaluation.case import read_pair
+from nnunet_ext.evaluation.conventions import CONVENTIONS
+from nnunet_ext.evaluation.hausdorff import bounding_box
+from nnunet_ext.labels.dataset_labels import DatasetLabels
+from nnunet_ext.postprocessing.rules import Rule
+
+# Rules applied in front of another: (index of the rule, index of its threshold) each
+Before = tuple[tuple[int, int], ...]
+
+
+class CaseCurve(NamedTuple):
+    """What a rule does to a case at each threshold.
+
+    Attributes:
+        scores: Dice of each region under the convention, ``(thresholds, regions)``; NaN where it leaves the case out.
+        num_removed: Parts removed, ``(thresholds,)``.
+    """
+
+    scores: np.ndarray
+    num_removed: np.ndarray
+
+
+class RuledCase:
+    """One case, and what rules do to it; each state of it is computed once.
+
+    Args:
+        reference: Label map, ``(Z, Y, X)``.
+        prediction: Label map of the same shape.
+        rules: Rules in the order of application.
+        thresholds: Thresholds of each rule in voxels, ascending; the first is 0, which changes nothing.
+        labels: The data set's labels; voxels of the reference with the ignore label are not scored.
+        convention: Name of one of ``CONVENTIONS``.
+    """
+
+    def __init__(
+        self,
+        reference: np.ndarray,
+        prediction: np.ndarray,
+        rules: Sequence[Rule],
+        thresholds: Sequence[Sequence[int]],
+        labels: DatasetLabels,
+        convention: str,
+    ):
+        ignored = set() if labels.ignore_label is None else {labels.ignore_label}
+        self._values = np.array(sorted(labels.values | ignored))
+        self._is_ignored = np.isin(self._values, list(ignored))
+        self._in_region = np.stack([region.mask(self._values) for region in labels.regions]).astype(np.int64)
+        self._both_empty = CONVENTIONS[convention].both_empty
+        self._reference, self._prediction = reference, prediction
+        self._rules, self._thresholds = rules, thresholds
+        self._curves: dict[tuple[int, Before], CaseCurve] = {}
+
+    def curve(self, rule: int, before: Before = ()) -> CaseCurve:
+        """Scores of a rule at every threshold.
+
+        Args:
+            rule: Index of the rule.
+            before: Rules applied before it, in order.
+        """
+        key = rule, self._with_effect(before)
+        if key not in self._curves:
+            self._curves[key] = self._computed(*key)
+        return self._curves[key]
+
+    def _with_effect(self, path: Before) -> Before:
+        """The rules of a path that change this case, each with the smallest threshold that changes it equally."""
+        result: Before = ()
+        for rule, index in path:
+            num_removed = self.curve(rule, result).num_removed
+            if num_removed[index]:
+                result += ((rule, int(np.argmax(num_removed == num_removed[index]))),)
+        return result
+
+    def _computed(self, rule: int, before: Before) -> CaseCurve:
+        segmentation = self._prediction
+        for earlier, index in before:
+            segmentation = self._rules[earlier].apply(segmentation, self._thresholds[earlier][index])
+        parts, thresholds = self._rules[rule].parts(segmentation), np.asarray(self._thresholds[rule])
+        size = np.bincount(parts.ravel())
+        # index of the first threshold that removes a part; the number of thresholds where none does
+        removed_from = np.searchsorted(thresholds, size, side="right")
+        if self._rules[rule].keep_largest:
+            removed_from[size == size[1:].max(initial=0)] = len(thresholds)
+        removed_from[0] = len(thresholds)
+        n = len(self._values)
+        codes = np.searchsorted(self._values, self._reference) * n + np.searchsorted(self._values, segmentation)
+        counts = np.bincount(
+            (removed_from[parts] * n**2 + codes).ravel(), minlength=(len(thresholds) + 1) * n**2
+        ).reshape(-1, n, n)
+        counts[:, self._is_ignored] = 0
+        removed = counts[:-1].cumsum(axis=0)  # (thresholds, reference, prediction)
+        tables = counts.sum(axis=0) - removed
+        replacement = int(np.searchsorted(self._values, self._rules[rule].kwargs["replacement"]))
+        tables[:, :, replacement] += removed.sum(axis=2)
+        num_removed = np.bincount(removed_from[1:], minlength=len(thresholds) + 1)[:-1].cumsum()
+        return CaseCurve(self._dice(tables), num_removed)
+
+    def _dice(self, tables: np.ndarray) -> np.ndarray:
+        """Dice of each region from counts of voxels, ``(thresholds, reference, prediction)``."""
+        true_positive = np.einsum("ri,tij,rj->tr", self._in_region, tables, self._in_region)
+        sizes = (tables.sum(axis=2) + tables.sum(axis=1)) @ self._in_region.T
+        return np.where(sizes > 0, 2 * true_positive / np.maximum(sizes, 1), self._both_empty)
+
+
+def read_cropped_pair(reference: Path, prediction: Path, labels: DatasetLabels) -> tuple[np.ndarray, np.ndarray]:
+    """Label maps of a case, ``(Z, Y, X)``, cropped to what is not background in either (components do not change).
+
+    Raises:
+        InputError: A file cannot be used, or the two do not fit together.
+    """
+    images, problems = read_pair(reference, prediction, labels)
+    if problems:
+        raise InputError(problems)
+    truth, predicted = (np.atleast_3d(image.labels.T).T for image in images)  # 2d: (1, Y, X), as nnU-Net has it
+    foreground = (truth > 0) | (predicted > 0)
+    box = bounding_box(foreground) if foreground.any() else (slice(0, 1),) * 3
+    return truth[box].copy(), predicted[box].copy()
