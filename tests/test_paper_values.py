@@ -99,6 +99,8 @@ NOT_IN_PAPERS = {
     "reconstruction_reduction": "mean",
     "master_modality": None,
     "presence_aware": False,
+    "empty_branch": "keep",
+    "restore_missing": True,
     "heat_map_order": None,
     "batch_norm": False,
 }

@@ -30,10 +30,12 @@ class PairingOutput(NamedTuple):
         features: Last feature map of each branch, X^A, X^B, each ``(B, features, *spatial)``.
         branch_logits: Logits of each branch alone, each ``(B, num_classes, *spatial)``; none without branch
             classifiers.
+        paired: Samples whose features are compared, boolean ``(B,)``; None: all. The network does not know.
     """
 
     features: tuple[Tensor, ...]
     branch_logits: tuple[Tensor, ...]
+    paired: Tensor | None = None
 
 
 class ModalityPairingUNet(PlannableNetwork):

@@ -106,11 +106,12 @@ class ModalityPairingLoss(nn.Module):
     choice, because it keeps the range).
     """
 
-    def forward(self, *features: Tensor) -> Tensor:
+    def forward(self, *features: Tensor, included: Tensor | None = None) -> Tensor:
         """Loss of two or more feature maps.
 
         Args:
             features: One ``(B, C, *spatial)`` tensor a branch, all of one shape.
+            included: Boolean ``(B,)``: samples to average over, 0 where there is none; None takes all.
 
         Returns:
             Scalar in float32 (float64 for float64 input).
@@ -122,5 +123,7 @@ class ModalityPairingLoss(nn.Module):
             raise ValueError(
                 f"Two or more feature maps of one shape are needed, got {[tuple(x.shape) for x in features]}."
             )
-        pairs = [pearson_correlation(a, b) for a, b in combinations(features, 2)]
-        return -torch.stack(pairs).mean()
+        correlations = torch.stack([pearson_correlation(a, b) for a, b in combinations(features, 2)]).mean(0)
+        if included is None:
+            return -correlations.mean()
+        return -torch.where(included, correlations, 0).sum() / included.sum().clamp(min=1)

@@ -41,6 +41,9 @@ class AutoencoderRegularizedSettings(TrainingSettings):
     # Eq. 3 is a sum; not stated whether it was averaged: our choice is the mean, because the sum over the 15.7 million
     # values of the published patch would leave nothing of the Dice loss
     reconstruction_reduction: Literal["mean", "sum"] = "mean"
+    # With modality_dropout the branch reconstructs the image before modalities were dropped, the idea of U-HVED and of
+    # M3AE on this branch. false: the input as it is, with empty modalities
+    restore_missing: bool = Field(default=True)
     intensity_shift: float = Field(default=0.1, ge=0)  # Sec. 3.7; standard deviations of the channel in the patch
     intensity_scale: float = Field(default=0.1, ge=0, lt=1)  # Sec. 3.7
 
@@ -94,6 +97,15 @@ class AutoencoderRegularizedTrainer(PaperAugmentationTrainer):
             self.settings.reconstruction_reduction,
         )
 
+    def forward_and_loss(self, images: torch.Tensor, target: Any) -> torch.Tensor:
+        """As every trainer; what is to be reconstructed is the image before modalities were dropped, unless told not."""
+        given = self.modality_dropout(images)
+        output = self.network(given)
+        if self.settings.restore_missing and given is not images:
+            auxiliary = output.auxiliary
+            output = output._replace(auxiliary=auxiliary._replace(image=images[:, : auxiliary.image.shape[1]]))
+        return self.loss(output, target)
+
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, EpochScheduler]:
         """Adam with weight decay of convolution kernels only (Sec. 3.5, 3.6), and polynomial decay (Eq. 5)."""
         kernels = [module.weight for module in self.network.modules() if isinstance(module, _ConvNd)]
@@ -122,6 +134,9 @@ class AutoencoderRegularizedTrainer(PaperAugmentationTrainer):
     def write_reconstruction(self, images: torch.Tensor, target: torch.Tensor, file: str) -> None:
         """Write an axial slice of each image channel above its reconstruction.
 
+        A training with modality dropout that restores what is missing has a third row: each channel as it is restored
+        from the others, where it alone is missing.
+
         Args:
             images: Network input ``(B, C, *patch_size)``; the first sample is shown.
             target: nnU-Net's target; the slice with most labelled voxels is shown.
@@ -129,15 +144,30 @@ class AutoencoderRegularizedTrainer(PaperAugmentationTrainer):
         """
         network = self.unwrapped_network
         network.eval()
+        images = images[:1].to(self.device, non_blocking=True)
         with torch.no_grad():
-            output = network.reconstruct(images[:1].to(self.device, non_blocking=True))
-        image, reconstruction = output.image[0].float().cpu(), output.reconstruction[0].float().cpu()
-        if image.ndim == 4:
+            output = network.reconstruct(images)
+            rows = {"network input": output.image[0], "its reconstruction": output.reconstruction[0]}
+            if self.modality_dropout.probability and self.settings.restore_missing:
+                rows["restored where it is missing"] = _restored(network, images, len(output.image[0]))
+        rows = {name: row.float().cpu() for name, row in rows.items()}
+        if images.ndim == 5:
             # nnU-Net's arrays begin with the axial direction, until the plans transpose them
             axis = list(self.plans_manager.transpose_forward).index(0)
             index = most_labelled_slice(target[0], axis)
-            image, reconstruction = image.select(axis + 1, index), reconstruction.select(axis + 1, index)
-        plot_reconstruction(image.numpy(), reconstruction.numpy(), channel_names(self.dataset_json), file)
+            rows = {name: row.select(axis + 1, index) for name, row in rows.items()}
+        pictures = {name: row.numpy() for name, row in rows.items()}
+        plot_reconstruction(pictures, channel_names(self.dataset_json), file)
+
+
+def _restored(network: SegResNetVAE, images: torch.Tensor, n_channels: int) -> torch.Tensor:
+    """Each channel of one sample as reconstructed from the others."""
+    restored = []
+    for channel in range(n_channels):
+        others = images.clone()
+        others[:, channel] = 0
+        restored.append(network.reconstruct(others).reconstruction[0, channel])
+    return torch.stack(restored)
 
 
 class AutoencoderRegularizedTrainerNNUNetDA(AutoencoderRegularizedTrainer):

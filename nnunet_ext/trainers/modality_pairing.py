@@ -1,7 +1,7 @@
 """Trainer of the modality-pairing method (Wang et al., BraTS 2020)."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nnunet_ext.architectures import ModalityPairingUNet
 from nnunet_ext.architectures.modality_pairing import PairingOutput
+from nnunet_ext.architectures.presence import present_modalities
 from nnunet_ext.losses import CompositeLoss, ModalityPairingLoss
 from nnunet_ext.plans.modalities import channel_names, resolve_groups
 from nnunet_ext.plans.settings import STRICT, TrainingSettings
@@ -32,6 +33,9 @@ class ModalityPairingSettings(TrainingSettings):
     # Weight of the Dice and cross entropy of each branch's own classifier, averaged over branches. "The loss from both
     # main branches" (Sec. 2, Loss) can mean one a branch; off: our choice, because Eq. 5 is of one output
     branch_loss_weight: float = Field(default=0.0, ge=0)
+    # Whether samples count in the correlation loss in which a branch has no modality left (modality_dropout). "keep":
+    # our choice, because the correlation then teaches the empty branch what the other one sees
+    empty_branch: Literal["keep", "leave_out"] = Field(default="keep")
     # Channel names of each branch; None: FLAIR and T2, T1ce and T1 (Sec. 2) where the dataset has these four, else an
     # even split in channel order (not stated: our choice, because the paper has no other data)
     modality_groups: list[list[str]] | None = None
@@ -107,10 +111,24 @@ class ModalityPairingTrainer(MethodTrainer):
         return CompositeLoss(
             segmentation,
             {
-                "modality_pairing": (self.settings.pairing_weight, lambda output, _: pairing(*output.features)),
+                "modality_pairing": (
+                    self.settings.pairing_weight,
+                    lambda output, _: pairing(*output.features, included=output.paired),
+                ),
                 "branches": (self.settings.branch_loss_weight, of_branches),
             },
         )
+
+    def forward_and_loss(self, images: Tensor, target: Any) -> Tensor:
+        """As every trainer; samples in which a branch is empty are left out of the correlation loss if asked."""
+        given = self.modality_dropout(images)
+        output = self.network(given)
+        if self.settings.empty_branch == "leave_out":
+            groups = self.configuration_manager.network_arch_init_kwargs["modality_groups"]
+            present = present_modalities(given, sum(map(len, groups)))
+            paired = torch.stack([present[:, group].any(1) for group in groups]).all(0)
+            output = output._replace(auxiliary=output.auxiliary._replace(paired=paired))
+        return self.loss(output, target)
 
     def configure_optimizers(self) -> tuple[Any, EpochScheduler]:
         """nnU-Net's SGD (Sec. 3.2 has the same values); linear warm-up, then polynomial decay of the absolute epoch."""

@@ -1,14 +1,11 @@
 """Picture of what the autoencoder branch makes of an image."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
-
-from nnunet_ext.files.figure import save_figure
 
 
 def most_labelled_slice(target: Tensor, axis: int) -> int:
@@ -23,23 +20,23 @@ def most_labelled_slice(target: Tensor, axis: int) -> int:
     return int(counts.argmax()) if counts.any() else len(counts) // 2
 
 
-def plot_reconstruction(image: np.ndarray, reconstruction: np.ndarray, names: Sequence[str], file: str) -> None:
-    """Write one column a channel: the image above, its reconstruction below, in the same grey scale.
+def plot_reconstruction(rows: Mapping[str, np.ndarray], names: Sequence[str], file: str) -> None:
+    """Write one column a channel and one row a picture of it, all of a column in the grey scale of the first row.
 
     Args:
-        image: ``(C, Y, X)``.
-        reconstruction: ``(C, Y, X)``.
+        rows: Name of the row -> ``(C, Y, X)``; the network input first.
         names: Name of each channel.
         file: PNG to write.
     """
-    figure = Figure(figsize=(2.5 * len(names), 5.4), layout="constrained")
+    reference = next(iter(rows.values()))
+    figure = Figure(figsize=(2.5 * len(names), 2.6 * len(rows) + 0.2), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, len(names), squeeze=False)
+    axes = figure.subplots(len(rows), len(names), squeeze=False)
     for column, name in enumerate(names):
-        low, high = np.percentile(image[column], (0.5, 99.5))
-        for row, picture in enumerate((image, reconstruction)):
-            axes[row, column].imshow(picture[column], cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
+        low, high = np.percentile(reference[column], (0.5, 99.5))
+        for row, pictures in enumerate(rows.values()):
+            axes[row, column].imshow(pictures[column], cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
             axes[row, column].set_axis_off()
-        axes[0, column].set_title(name)
-    figure.suptitle("network input above, its reconstruction below")
-    save_figure(figure, Path(file), dpi=100)
+        axes[0, column].set_title(name, parse_math=False)
+    figure.suptitle("; ".join(f"{number}: {name}" for number, name in enumerate(rows, 1)), fontsize=9)
+    figure.savefig(file, dpi=100)

@@ -7,6 +7,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_ext.augmentation.modality_dropout import ModalityDropout
+from nnunet_ext.losses.modality_pairing import ModalityPairingLoss, pearson_correlation
 from nnunet_ext.plans.modalities import ModalityError
 from nnunet_ext.plans.network_entry import PlansError
 from nnunet_ext.plans.settings import SettingsError
@@ -151,3 +152,55 @@ def test_plans_of_another_network_are_refused(tmp_path):
     plans = make_trainer(ModalityPairingTrainer, Case(), tmp_path).plans_manager.plans
     with pytest.raises(PlansError, match=r"was made for nnunet_ext\.architectures\.ModalityPairingUNet"):
         make_trainer(ModalityDropoutTrainer, Case(), tmp_path, plans={**plans, "nnunet_ext": {}})
+
+
+@pytest.mark.parametrize("restore", [True, False])
+def test_autoencoder_reconstructs_the_image_before_the_drop_unless_told_not(restore, tmp_path):
+    case = case_with(modality_dropout=1.0, restore_missing=restore)
+    trainer = make_trainer(AutoencoderRegularizedTrainer, case, tmp_path)
+    images, target = make_batch(trainer, case, size=4)
+    targets = []
+    trainer.loss = lambda output, _: targets.append(output.auxiliary.image) or output.logits.sum()
+    trainer.network.train()
+    (given,) = seen_by_network(trainer, lambda: trainer.forward_and_loss(images, target))
+    assert torch.equal(targets[0], images if restore else given)
+    assert not torch.equal(given, images)
+
+
+def test_restored_channels_are_drawn_as_reconstructed_without_them(tmp_path, monkeypatch):
+    case = case_with(modality_dropout=1.0)
+    trainer = make_trainer(AutoencoderRegularizedTrainer, case, tmp_path)
+    drawn = {}
+    monkeypatch.setattr("nnunet_ext.trainers.autoencoder.plot_reconstruction", lambda rows, *_: drawn.update(rows))
+    images, target = make_batch(trainer, case)
+    trainer.write_reconstruction(images, target, "unused.png")
+    without_t2 = images[:1].clone()
+    without_t2[:, 2] = 0
+    with torch.no_grad():
+        expected = trainer.network.reconstruct(without_t2).reconstruction[0, 2]
+    restored = drawn["restored where it is missing"][2]
+    slices = [torch.equal(torch.from_numpy(restored), expected[index]) for index in range(len(expected))]
+    assert sum(slices) == 1
+
+
+@pytest.mark.parametrize(("choice", "counted"), [("keep", [True] * 4), ("leave_out", [True, False, False, True])])
+def test_samples_with_an_empty_branch_are_kept_or_left_out_of_the_correlation(choice, counted, tmp_path):
+    trainer = make_trainer(ModalityPairingTrainer, case_with(empty_branch=choice), tmp_path)
+    images, target = make_batch(trainer, Case(), size=4)
+    images[1, [0, 1]] = 0  # T1 and T1ce: branch B is empty
+    images[2, [2, 3]] = 0  # T2 and FLAIR: branch A
+    images[3, [0, 3]] = 0  # one of each
+    trainer.network.train()
+    auxiliary = trainer.network(images).auxiliary
+    trainer.forward_and_loss(images, target)
+    found = trainer.loss.pop_component_means()["modality_pairing"]
+    expected = -pearson_correlation(*auxiliary.features)[torch.tensor(counted)].mean()
+    assert found == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_correlation_loss_is_zero_with_a_gradient_where_no_sample_is_paired():
+    a, b = torch.randn(2, 3, 8, requires_grad=True), torch.randn(2, 3, 8, requires_grad=True)
+    loss = ModalityPairingLoss()(a, b, included=torch.zeros(2, dtype=torch.bool))
+    loss.backward()
+    assert loss == 0
+    assert not a.grad.any()

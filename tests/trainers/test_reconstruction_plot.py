@@ -21,9 +21,8 @@ def test_middle_slice_without_labels():
 
 def test_image_is_above_and_reconstruction_below(tmp_path):
     ramp = np.linspace(0, 1, 64).reshape(8, 8)
-    plot_reconstruction(
-        np.stack([ramp, ramp]), np.stack([ramp * 0, ramp * 0 + 1]), ["T1", "T2"], str(tmp_path / "a.png")
-    )
+    rows = {"input": np.stack([ramp, ramp]), "reconstruction": np.stack([ramp * 0, ramp * 0 + 1])}
+    plot_reconstruction(rows, ["T1", "T2"], str(tmp_path / "a.png"))
     picture = imread(tmp_path / "a.png")[..., 0]
     below = picture[int(0.75 * len(picture))]
     width = len(below)
