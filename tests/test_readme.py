@@ -30,12 +30,13 @@ def test_own_commands_run(command, tmp_path, monkeypatch, capsys):
     arguments = shlex.split(command)
     channels = ("ADC", "DWI", "T2") if "ADC" in command else ("T1", "T1ce", "T2", "FLAIR")
     case = Case(channels=channels)
-    folder = tmp_path / "Dataset137_Case"
-    folder.mkdir()
-    (folder / "nnUNetPlans.json").write_text(json.dumps(case.plans))
-    (folder / "dataset.json").write_text(json.dumps(case.dataset_json))
     for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        monkeypatch.setenv(variable, str(tmp_path))
+        folder = tmp_path / variable / "Dataset137_Case"
+        folder.mkdir(parents=True)
+        (folder / "dataset.json").write_text(json.dumps(case.dataset_json))
+        monkeypatch.setenv(variable, str(folder.parent))
+    plans = {key: value for key, value in case.plans.items() if key != "nnunet_ext"}  # as nnU-Net writes them
+    (tmp_path / "nnUNet_preprocessed" / "Dataset137_Case" / "nnUNetPlans.json").write_text(json.dumps(plans))
     monkeypatch.setenv("nnUNet_extTrainer", str(CHECKOUT / "nnunet_ext" / "plugin"))
     monkeypatch.setattr(sys, "argv", arguments)
     monkeypatch.chdir(tmp_path)

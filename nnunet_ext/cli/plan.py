@@ -1,12 +1,15 @@
 """``nnunet_ext plan``: plans with a method's settings, or planned for its network."""
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from nnunet_ext.errors import UserError
+
+if TYPE_CHECKING:
+    from nnunet_ext.planning.plans_file import PlansFile
 
 app = typer.Typer()
 
@@ -20,8 +23,8 @@ def plan(
         typer.Option(
             "-o",
             "--output",
-            help="Name of the new plans, for -p of nnU-Net's commands. With --gpu-memory or --paper it can be left "
-            "out: nnUNetExt<Method>Plans, nnUNetExt<Method>PaperPlans.",
+            help="Name of the new plans, for -p of nnU-Net's commands. Default: nnUNetExt<Method>Plans and a part that "
+            "tells memory target and settings apart, the same for the same choices.",
         ),
     ] = None,
     assignments: Annotated[
@@ -48,7 +51,7 @@ def plan(
         bool,
         typer.Option("--paper", help="Plan anew, with the patch and batch that the publication trains with."),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace plans of this name.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace plans of this name that differ.")] = False,
 ) -> None:
     """Write plans with settings of a method, or planned for its network, to be used with -p."""
     if gpu_memory is not None or paper:
@@ -60,11 +63,8 @@ def plan(
         return
     from nnunet_ext.planning.command import write_method_plans
 
-    if output is None:
-        raise UserError("-o names the new plans; only with --gpu-memory or --paper it can be left out.")
     file = write_method_plans(dataset, trainer, output, assignments or [], plans, configuration or [], overwrite)
-    print(f"Wrote {file}")
-    print(f"Train with: nnUNetv2_train {dataset} CONFIGURATION FOLD -tr {trainer} -p {output}")
+    _report(file, dataset, trainer)
 
 
 def _plan_for_network(
@@ -81,7 +81,7 @@ def _plan_for_network(
     from nnunet_ext.planning.memory_table import memory_table
 
     planned = write_memory_plans(dataset, trainer, output, assignments, gpu_memory, paper, configurations, overwrite)
-    name = planned.file.stem
+    name = planned.file.path.stem
     Console().print(memory_table(planned.rows, planned.gpu_memory))
     print("Memory is that of all tensors, counted without a GPU; kernels' workspace comes on top (docs/planning.md).")
     for data in planned.data:
@@ -92,5 +92,9 @@ def _plan_for_network(
         print(f"{data.configuration}: {what}")
     for warning in planned.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
-    print(f"Wrote {planned.file}")
-    print(f"Train with: nnUNetv2_train {dataset} CONFIGURATION FOLD -tr {trainer} -p {name}")
+    _report(planned.file, dataset, trainer)
+
+
+def _report(file: "PlansFile", dataset: str, trainer: str) -> None:
+    print(f"Wrote {file.path}" if file.is_new else f"Kept {file.path}, which says this already")
+    print(f"Train with: nnUNetv2_train {dataset} CONFIGURATION FOLD -tr {trainer} -p {file.path.stem}")

@@ -1,13 +1,10 @@
 """``nnunet_ext plan``: from names on the command line to a plans file in nnU-Net's folder."""
 
-import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
-from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
-
-from nnunet_ext.planning.plans_file import parse_assignments, plans_with_settings, write_plans
+from nnunet_ext.planning.dataset_folder import preprocessed_folder, read_dataset_json, read_plans
+from nnunet_ext.planning.plans_file import PlansFile, parse_assignments, plans_with_settings, write_plans
+from nnunet_ext.planning.plans_name import DEFAULT_PLANS, check_new_name, plans_name
 from nnunet_ext.plans.network_entry import PlansError
 from nnunet_ext.trainers import TRAINERS
 from nnunet_ext.trainers.base import MethodTrainer
@@ -16,55 +13,35 @@ from nnunet_ext.trainers.base import MethodTrainer
 def write_method_plans(
     dataset: str,
     trainer: str,
-    output: str,
+    output: str | None,
     assignments: Sequence[str],
-    plans: str = "nnUNetPlans",
+    plans: str = DEFAULT_PLANS,
     configurations: Sequence[str] = (),
     overwrite: bool = False,
-) -> Path:
+) -> PlansFile:
     """Write ``<nnUNet_preprocessed>/<dataset>/<output>.json``.
 
     Args:
         dataset: Dataset ID or name.
         trainer: Name of a trainer of this package.
-        output: Name of the new plans.
+        output: Name of the new plans; None for that of :func:`plans_name`.
         assignments: ``key=value`` entries.
         plans: Name of the plans to start from.
         configurations: Configurations that changes of patch, batch and width apply to; empty means all that fit.
-        overwrite: Whether plans of that name are replaced.
-
-    Returns:
-        The file written.
+        overwrite: Whether plans of that name with other content are replaced.
 
     Raises:
         UserError: Unknown dataset, trainer, plans or key, a bad value, or a name that is taken.
     """
     trainer_class = trainer_by_name(trainer)
-    folder = preprocessed_folder(dataset)
-    check_name(output, plans)
-    source = folder / f"{plans}.json"
-    if not source.is_file():
-        raise PlansError(f"{source} does not exist. Run: nnUNetv2_plan_and_preprocess -d {dataset}")
-    dataset_json = json.loads((folder / "dataset.json").read_text())
     values = parse_assignments(assignments)
+    output = output or plans_name(trainer, values, plans, configurations)
+    check_new_name(output, plans)
+    folder = preprocessed_folder(dataset)
     new = plans_with_settings(
-        json.loads(source.read_text()), output, trainer_class, dataset_json, values, configurations
+        read_plans(folder, plans), output, trainer_class, read_dataset_json(folder), values, configurations
     )
     return write_plans(new, folder, overwrite)
-
-
-def check_name(name: str, taken: str) -> None:
-    """Raise PlansError unless this can be the name of new plans.
-
-    Args:
-        name: Name of the new plans; part of the names of nnU-Net's results folders.
-        taken: Plans that must not be replaced.
-    """
-    if not name or name == taken or not name.replace("_", "").replace("-", "").isalnum() or "__" in name:
-        raise PlansError(
-            f"'{name}' cannot be the name of the new plans: use letters, digits, '-' and single '_', "
-            f"and not '{taken}', nnU-Net's own or those to start from."
-        )
 
 
 def trainer_by_name(name: str) -> type[MethodTrainer]:
@@ -77,22 +54,3 @@ def trainer_by_name(name: str) -> type[MethodTrainer]:
     if name not in trainers:
         raise PlansError(f"No trainer '{name}'. Trainers: {', '.join(trainers)}.")
     return trainers[name]
-
-
-def preprocessed_folder(dataset: str) -> Path:
-    """Folder of a dataset's plans.
-
-    Raises:
-        PlansError: nnUNet_preprocessed is not set, or it has no such dataset.
-    """
-    base = os.environ.get("nnUNet_preprocessed")
-    if not base:
-        raise PlansError("nnUNet_preprocessed is not set. Run: nnunet_ext doctor")
-    try:
-        name = maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
-    except RuntimeError as error:
-        raise PlansError(f"Dataset {dataset} was not found in nnU-Net's folders: {error}") from None
-    folder = Path(base, name)
-    if not folder.is_dir():
-        raise PlansError(f"{folder} does not exist. Run: nnUNetv2_plan_and_preprocess -d {dataset}")
-    return folder

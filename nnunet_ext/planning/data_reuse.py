@@ -1,6 +1,5 @@
 """Find preprocessed data that new plans can share: same spacing, normalization and resampling."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from nnunet_ext.planning.dataset_folder import all_plans
+from nnunet_ext.planning.plans_name import DEFAULT_PLANS
 from nnunet_ext.plans.network_entry import resolved_configuration
 
 # What nnU-Net's preprocessing reads from plans, beside the spacing
@@ -52,9 +53,9 @@ def share_data(plans: dict[str, Any], folder: Path) -> list[DataSource]:
     Returns:
         A source for each configuration that has data of its own; those that inherit share their parent's.
     """
-    others = [_read(file) for file in sorted(folder.glob("*.json")) if file.stem != plans["plans_name"]]
+    others = [content for name, content in all_plans(folder).items() if name != plans["plans_name"]]
     # nnU-Net's default plans first, then by name
-    known = sorted((p for p in others if p is not None), key=lambda p: p["plans_name"] != "nnUNetPlans")
+    known = sorted(others, key=lambda other: other["plans_name"] != DEFAULT_PLANS)
     sources = []
     for name, entry in plans["configurations"].items():
         if "inherits_from" in entry:
@@ -83,8 +84,3 @@ def makes_same_data(plans: Mapping[str, Any], name: str, other: Mapping[str, Any
         and all(a.get(key) == b.get(key) for key in OF_CONFIGURATION)
         and all(plans.get(key) == other.get(key) for key in OF_PLANS)
     )
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    content = json.loads(file.read_text())
-    return content if isinstance(content, dict) and {"plans_name", "configurations"} <= content.keys() else None

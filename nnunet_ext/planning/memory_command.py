@@ -1,20 +1,30 @@
 """``nnunet_ext plan --gpu-memory`` and ``--paper``: plans for a trainer's own network."""
 
-import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_ext.planning.command import check_name, preprocessed_folder, trainer_by_name
+from nnunet_ext.files.json_object import read_json_object
+from nnunet_ext.planning.command import trainer_by_name
 from nnunet_ext.planning.data_reuse import DataSource, share_data
+from nnunet_ext.planning.dataset_folder import dataset_number, preprocessed_folder, read_dataset_json, read_plans
 from nnunet_ext.planning.memory_table import PlannedStep, planned_steps
 from nnunet_ext.planning.planner import GIGABYTE, MethodPlanner
-from nnunet_ext.planning.plans_file import CHANGES, free_file, parse_assignments, plans_with_settings, write_plans
+from nnunet_ext.planning.plans_file import (
+    CHANGES,
+    PlansFile,
+    parse_assignments,
+    plans_with_settings,
+    read_changes,
+    write_plans,
+)
+from nnunet_ext.planning.plans_name import DEFAULT_PLANS, check_new_name, plans_name
 from nnunet_ext.plans.network_entry import PlansError
 
-DEFAULT_PLANS = "nnUNetPlans"
 DEFAULT_GPU_MEMORY = 8.0  # GB; nnU-Net's own default
+DEFAULT_BASE = 32  # features of the first stage; nnU-Net's own default
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class PlannedMemory:
         warnings: Configurations of the trainer that the target does not hold, a sentence each.
     """
 
-    file: Path
+    file: PlansFile
     rows: list[PlannedStep]
     data: list[DataSource]
     gpu_memory: float
@@ -51,35 +61,37 @@ def write_memory_plans(
     Args:
         dataset: Dataset ID or name.
         trainer: Name of a trainer of this package.
-        output: Name of the new plans; None for ``nnUNetExt<Method>Plans``, with ``Paper`` before ``Plans`` for the
-            published size.
+        output: Name of the new plans; None for that of :func:`plans_name`.
         assignments: ``key=value`` entries: settings, and sizes that are taken as given instead of planned.
         gpu_memory: Memory to fill, in GB of 10^9 bytes; None for nnU-Net's 8.
         paper: Whether the configuration that the paper trains gets its patch and batch.
         configurations: Configurations that given sizes apply to; empty means all that fit.
-        overwrite: Whether plans of that name are replaced.
+        overwrite: Whether plans of that name with other content are replaced.
 
     Raises:
         UserError: Unknown dataset, trainer or key, a bad value, no fingerprint, a name that is taken, or a target
             that holds no patch.
     """
     trainer_class = trainer_by_name(trainer)
+    target = DEFAULT_GPU_MEMORY if gpu_memory is None else gpu_memory
+    if not (math.isfinite(target) and target > 0):
+        raise PlansError(f"--gpu-memory {target:g}: give the memory in GB, for example --gpu-memory 24.")
+    values = parse_assignments(assignments)
+    output = output or plans_name(trainer, values, DEFAULT_PLANS, configurations, target, paper)
+    check_new_name(output)
+    base = read_changes(values).base_num_features or DEFAULT_BASE
     folder = preprocessed_folder(dataset)
-    method = trainer.replace("Trainer", "")
-    output = output or f"nnUNetExt{method}{'Paper' if paper else ''}Plans"
-    check_name(output, DEFAULT_PLANS)
-    free_file(output, folder, overwrite)  # before planning, which takes its time
     if not (folder / "dataset_fingerprint.json").is_file():
-        raise PlansError(f"{folder} has no fingerprint. Run: nnUNetv2_plan_and_preprocess -d {dataset}")
+        number = dataset_number(folder.name)
+        raise PlansError(f"{folder} has no fingerprint. Run: nnUNetv2_extract_fingerprint -d {number}")
+    read_json_object(folder / "dataset_fingerprint.json")
     raw = os.environ.get("nnUNet_raw")
     if not raw or not Path(raw, folder.name, "dataset.json").is_file():
         raise PlansError(f"Planning reads {folder.name} in nnUNet_raw, which is not there. Run: nnunet_ext doctor")
-    values = parse_assignments(assignments)
-    target = DEFAULT_GPU_MEMORY if gpu_memory is None else gpu_memory
+    read_dataset_json(Path(raw, folder.name))
+    default = read_plans(folder, DEFAULT_PLANS) if (folder / f"{DEFAULT_PLANS}.json").is_file() else None
     settings = {key: value for key, value in values.items() if key not in CHANGES}
-    base = values.pop("base_num_features", 32)
-    if not isinstance(base, int) or base < 1:
-        raise PlansError(f"base_num_features = {base!r}: input should be a whole number from 1.")
+    values.pop("base_num_features", None)  # planned with
     planner = MethodPlanner(folder.name, trainer_class, output, settings, target, base)
     plans = planner.plan_experiment()
     if paper:
@@ -87,10 +99,7 @@ def write_memory_plans(
     dataset_json = planner.dataset_json
     plans = plans_with_settings(plans, output, trainer_class, dataset_json, values, configurations)
     data = share_data(plans, folder)
-    default = folder / f"{DEFAULT_PLANS}.json"
-    rows = planned_steps(
-        trainer_class, plans, dataset_json, json.loads(default.read_text()) if default.is_file() else None
-    )
+    rows = planned_steps(trainer_class, plans, dataset_json, default)
     warnings = [
         f"{row.configuration}: patch {row.patch_size}, batch {row.batch_size} needs {row.cost.memory / GIGABYTE:.1f} "
         f"GB, which {target:g} GB do not hold."

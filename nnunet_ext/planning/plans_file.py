@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -12,17 +12,23 @@ from pydantic.dataclasses import dataclass
 
 from nnunet_ext.files.atomic import write_text_atomically
 from nnunet_ext.plans.network_entry import PlansError, resolved_configuration
+from nnunet_ext.plans.plans_difference import listed, plans_difference
 from nnunet_ext.plans.settings import PLANS_KEY, STRICT, setting_problems
 from nnunet_ext.trainers.base import MethodTrainer
 
 
 @dataclass(frozen=True, config=STRICT)
 class ConfigurationChanges:
-    """What ``nnunet_ext plan`` can change in a configuration beside the settings; None keeps nnU-Net's choice."""
+    """What ``nnunet_ext plan`` can change in a configuration beside the settings; None keeps nnU-Net's choice.
 
-    batch_size: int | None = Field(default=None, ge=1)
-    patch_size: list[int] | None = None  # voxels, in the order of the plans; divisible by the total stride
-    base_num_features: int | None = Field(default=None, ge=1)  # of the first stage; the others keep their ratio
+    The upper limits are our choice: far beyond what is trained, so that a slip of the keyboard is told.
+    """
+
+    batch_size: int | None = Field(default=None, ge=1, le=10_000)
+    # voxels, in the order of the plans; divisible by the total stride
+    patch_size: list[Annotated[int, Field(ge=1, le=4096)]] | None = None
+    # of the first stage, 32 in nnU-Net's plans; the others keep their ratio
+    base_num_features: int | None = Field(default=None, ge=1, le=512)
 
 
 CHANGES = tuple(ConfigurationChanges.__dataclass_fields__)
@@ -74,12 +80,11 @@ def plans_with_settings(
     new = deepcopy(dict(plans))
     new["plans_name"] = name
     new[PLANS_KEY] = {**new.get(PLANS_KEY, {}), **{k: v for k, v in values.items() if k not in CHANGES}}
-    try:
-        changes = ConfigurationChanges(**{k: v for k, v in values.items() if k in CHANGES})
-    except ValidationError as error:
-        raise PlansError(setting_problems(error)) from None
+    changes = read_changes(values)
     for configuration in configurations:
         resolved_configuration(new, configuration)
+    if changes.patch_size is not None and not configurations:
+        _check_dimension(len(changes.patch_size), new)
     for configuration in configurations or list(new["configurations"]):
         resolved = resolved_configuration(new, configuration)
         own = new["configurations"][configuration]
@@ -92,6 +97,25 @@ def plans_with_settings(
         # raises now what would be raised when training starts
         trainer.prepare_plans(new, configuration, dict(dataset_json))
     return new
+
+
+def read_changes(values: Mapping[str, Any]) -> ConfigurationChanges:
+    """Those of the values that are changes of configurations.
+
+    Raises:
+        PlansError: Wrong type or value out of range.
+    """
+    try:
+        return ConfigurationChanges(**{k: v for k, v in values.items() if k in CHANGES})
+    except ValidationError as error:
+        raise PlansError(setting_problems(error)) from None
+
+
+def _check_dimension(dimension: int, plans: dict[str, Any]) -> None:
+    axes = {name: len(resolved_configuration(plans, name)["patch_size"]) for name in plans["configurations"]}
+    if dimension not in axes.values():
+        known = ", ".join(f"{name} {number}" for name, number in axes.items())
+        raise PlansError(f"patch_size has {dimension} numbers, which fits no configuration: {known}.")
 
 
 def _apply(changes: ConfigurationChanges, name: str, resolved: dict[str, Any], own: dict[str, Any]) -> None:
@@ -115,24 +139,50 @@ def _apply(changes: ConfigurationChanges, name: str, resolved: dict[str, Any], o
         own["architecture"] = architecture
 
 
-def free_file(name: str, folder: Path, overwrite: bool) -> Path:
-    """File of plans of this name, ``folder/<name>.json``.
+class PlansFile(NamedTuple):
+    """A plans file that says what was asked for.
+
+    Attributes:
+        path: The file.
+        is_new: Whether it was written now; it was there with this content otherwise.
+    """
+
+    path: Path
+    is_new: bool
+
+
+def write_plans(plans: Mapping[str, Any], folder: Path, overwrite: bool) -> PlansFile:
+    """Write plans as ``folder/<plans_name>.json``, whole or not at all; a file that says the same is left as it is.
+
+    Args:
+        plans: The plans.
+        folder: Data set's folder in nnUNet_preprocessed.
+        overwrite: Whether plans of this name with other content are replaced.
 
     Raises:
-        PlansError: It exists and ``overwrite`` is off.
+        PlansError: There are plans of this name with other content and ``overwrite`` is off, or the file holds
+            something other than plans.
     """
-    file = folder / f"{name}.json"
-    if file.exists() and not overwrite:
-        raise PlansError(f"{file} exists. Choose another name with -o, or add --overwrite.")
-    return file
+    file = folder / f"{plans['plans_name']}.json"
+    text = json.dumps(plans, indent=4)
+    if file.exists():
+        differences = _difference_from(file, json.loads(text))
+        if not differences:
+            return PlansFile(file, False)
+        if not overwrite:
+            raise PlansError(
+                f"{file} exists and says something else: {listed(differences)}. "
+                "Choose another name with -o, or add --overwrite."
+            )
+    write_text_atomically(file, text)
+    return PlansFile(file, True)
 
 
-def write_plans(plans: Mapping[str, Any], folder: Path, overwrite: bool) -> Path:
-    """Write plans as ``folder/<plans_name>.json``, whole or not at all.
-
-    Raises:
-        PlansError: The file exists and ``overwrite`` is off.
-    """
-    file = free_file(plans["plans_name"], folder, overwrite)
-    write_text_atomically(file, json.dumps(plans, indent=4))
-    return file
+def _difference_from(file: Path, plans: dict[str, Any]) -> list[str]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return ["it is cut off"]
+    if not isinstance(content, dict) or "configurations" not in content:
+        raise PlansError(f"{file} exists and holds no plans. Choose another name with -o.")
+    return plans_difference(content, plans)

@@ -9,7 +9,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_ext.errors import UserError
 from nnunet_ext.files.atomic import write_text_atomically
-from nnunet_ext.planning.command import preprocessed_folder
+from nnunet_ext.planning.dataset_folder import dataset_number, preprocessed_folder, read_plans
 
 SEED, NUM_FOLDS = 12345, 5  # nnU-Net's own, in nnUNetTrainer.do_split
 
@@ -46,12 +46,12 @@ def write_split(dataset: str, plans: str) -> tuple[Path, bool]:
 
 def _preprocessed_cases(folder: Path, plans: str) -> list[str]:
     """Cases of the first configuration that has preprocessed data, sorted; they are the same in all."""
-    plans_file = folder / f"{plans}.json"
-    if not plans_file.is_file():
-        raise SplitError(f"{plans_file} does not exist. Run: nnUNetv2_plan_experiment")
-    manager = PlansManager(str(plans_file))
+    manager = PlansManager(read_plans(folder, plans))
     for name in manager.available_configurations:
         data = folder / manager.get_configuration(name).data_identifier
         if data.is_dir():
             return sorted(infer_dataset_class(str(data)).get_identifiers(str(data)))
-    raise SplitError(f"{folder} has no preprocessed data for {plans}. Run: nnUNetv2_preprocess")
+    raise SplitError(
+        f"{folder} has no preprocessed data for {plans}. "
+        f"Run: nnUNetv2_preprocess -d {dataset_number(folder.name)} -plans_name {plans}"
+    )

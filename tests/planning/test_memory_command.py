@@ -8,7 +8,10 @@ from planned_dataset import write_planned_dataset
 
 from nnunet_ext import cli
 from nnunet_ext.errors import UserError
+from nnunet_ext.planning import memory_command
 from nnunet_ext.planning.memory_command import write_memory_plans
+from nnunet_ext.planning.plans_name import plans_name
+from nnunet_ext.testing import Case
 
 TRAINER = "ModalityPairingTrainer"
 
@@ -24,9 +27,11 @@ def plan(*arguments, assignments=("base_num_features=4",), **options):
 
 def test_file_has_the_methods_name_and_the_rows_stand_next_to_the_plain_network(folder):
     planned = plan(gpu_memory=0.03)
-    assert planned.file == folder / "nnUNetExtModalityPairingPlans.json"
-    plans = json.loads(planned.file.read_text())
-    assert plans["plans_name"] == "nnUNetExtModalityPairingPlans"
+    name = plans_name(TRAINER, {"base_num_features": 4}, gpu_memory=0.03)
+    assert planned.file == (folder / f"{name}.json", True)
+    assert name.startswith("nnUNetExtModalityPairingPlans_0-03G_")
+    plans = json.loads(planned.file.path.read_text())
+    assert plans["plans_name"] == name
     own, plain = (row for row in planned.rows if row.configuration == "3d_fullres")
     assert (own.network, own.patch_size, own.batch_size) == (TRAINER, plain.patch_size, plain.batch_size)
     assert own.cost.memory > plain.cost.memory
@@ -41,21 +46,21 @@ def test_data_of_earlier_plans_is_shared(folder):
     assert {source.plans for source in first.data} == {"First"}
     shared = {source.configuration: source for source in second.data}
     assert shared["3d_fullres"].preprocessed
-    plans = json.loads(second.file.read_text())
+    plans = json.loads(second.file.path.read_text())
     assert plans["configurations"]["3d_fullres"]["data_identifier"] == "First_3d_fullres"
 
 
 def test_paper_warns_when_the_target_does_not_hold_it(folder):
     planned = plan(paper=True, gpu_memory=0.05)
-    assert planned.file.name == "nnUNetExtModalityPairingPaperPlans.json"
+    assert planned.file.path.name.startswith("nnUNetExtModalityPairingPaperPlans_0-05G_")
     (warning,) = planned.warnings
     assert warning.startswith("3d_fullres: patch (128, 128, 128), batch 2 needs")
-    assert plan(paper=True, gpu_memory=24, overwrite=True).warnings == []
+    assert plan(paper=True, gpu_memory=24).warnings == []
 
 
 def test_given_sizes_replace_planned_ones(folder):
     planned = plan("Given", assignments=("base_num_features=4", "batch_size=3", "num_epochs=5"), gpu_memory=0.03)
-    plans = json.loads(planned.file.read_text())
+    plans = json.loads(planned.file.path.read_text())
     assert {row.batch_size for row in planned.rows} == {3}
     assert plans["nnunet_ext"] == {"num_epochs": 5}
 
@@ -67,6 +72,9 @@ def test_given_sizes_replace_planned_ones(folder):
         ((), {"assignments": ["nothing=1"]}, "unknown setting 'nothing'"),
         ((), {"assignments": ["base_num_features=wide"]}, "base_num_features"),
         ((), {"gpu_memory": 1e-4}, "No patch fits"),
+        ((), {"gpu_memory": 0.0}, "--gpu-memory 0: give the memory in GB"),
+        ((), {"gpu_memory": float("nan")}, "--gpu-memory nan"),
+        (("splits_final",), {"overwrite": True}, "cannot be the name"),
     ],
 )
 def test_mistakes_write_nothing(folder, arguments, options, message):
@@ -76,19 +84,60 @@ def test_mistakes_write_nothing(folder, arguments, options, message):
     assert sorted(folder.iterdir()) == before
 
 
-def test_existing_plans_are_kept(folder):
-    (folder / "nnUNetExtModalityPairingPlans.json").write_text("{}")
-    with pytest.raises(UserError, match="--overwrite"):
-        plan()
+@pytest.fixture
+def planned_at_once(monkeypatch):
+    """nnU-Net's search replaced by one whose batch is that of the memory target."""
+
+    class Planner:
+        def __init__(self, dataset, trainer, plans_name, settings, gpu_memory, base):
+            self.dataset_json, self.batch_size = Case().dataset_json, int(gpu_memory)
+
+        def plan_experiment(self):
+            plans = Case().plans
+            plans["configurations"]["3d"]["batch_size"] = self.batch_size
+            return plans
+
+    monkeypatch.setattr(memory_command, "MethodPlanner", Planner)
+    monkeypatch.setattr(memory_command, "planned_steps", lambda *arguments: [])
 
 
-@pytest.mark.parametrize(("missing", "message"), [("dataset_fingerprint.json", "fingerprint"), (None, "nnUNet_raw")])
+def test_planning_again_keeps_the_file(folder, planned_at_once):
+    path, is_new = plan(gpu_memory=24).file
+    assert is_new
+    before = path.read_text()
+    assert plan(gpu_memory=24).file == (path, False)
+    assert plan(gpu_memory=12).file.path != path
+    assert path.read_text() == before
+
+
+def test_planned_sizes_are_not_replaced_unless_told(folder, planned_at_once):
+    path, _ = plan("Mine", gpu_memory=24).file
+    before = path.read_text()
+    with pytest.raises(UserError, match=r"something else: .*batch_size \(24 there, 12 here\).*--overwrite"):
+        plan("Mine", gpu_memory=12)
+    assert path.read_text() == before
+    assert plan("Mine", gpu_memory=12, overwrite=True).file == (path, True)
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [("dataset_fingerprint.json", "fingerprint.*nnUNetv2_extract_fingerprint -d 999"), (None, "nnUNet_raw")],
+)
 def test_what_planning_needs_is_asked_for(folder, monkeypatch, missing, message):
     if missing:
         (folder / missing).unlink()
     else:
         monkeypatch.setenv("nnUNet_raw", str(folder))
     with pytest.raises(UserError, match=message):
+        plan()
+
+
+@pytest.mark.parametrize("name", ["dataset_fingerprint", "dataset"])
+def test_cut_off_files_are_named(folder, name, monkeypatch):
+    (folder / "nnUNetPlans.json").write_text('{"plans_name": "nnUNetPlans", "configurations": {}}')
+    file = (folder if name != "dataset" else folder.parents[1] / "raw" / folder.name) / f"{name}.json"
+    file.write_text(file.read_text()[:20])
+    with pytest.raises(UserError, match=rf"{name}\.json is no JSON"):
         plan()
 
 
@@ -106,13 +155,10 @@ def test_command_line(folder, capsys, monkeypatch):
     for text in ("parameters", "of target", "arithmetic", "plain U-Net, same size", "without a GPU"):
         assert text in output
     assert "3d_fullres: preprocess first: nnUNetv2_preprocess -d 999 -plans_name nnUNetExtModalityPairing" in output
-    assert f"nnUNetv2_train 999 CONFIGURATION FOLD -tr {TRAINER} -p nnUNetExtModalityPairingPlans" in output
+    assert f"nnUNetv2_train 999 CONFIGURATION FOLD -tr {TRAINER} -p nnUNetExtModalityPairingPlans_0-03G_" in output
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"), [((), "-o names the new plans"), (("--gpu-memory", "8", "-p", "X"), "plan anew")]
-)
-def test_options_that_do_not_go_together(folder, capsys, monkeypatch, arguments, message):
-    code, _, error = run(capsys, monkeypatch, *arguments)
+def test_options_that_do_not_go_together(folder, capsys, monkeypatch):
+    code, _, error = run(capsys, monkeypatch, "--gpu-memory", "8", "-p", "X")
     assert code == 1
-    assert message in error
+    assert "plan anew" in error

@@ -65,6 +65,11 @@ def test_changes_can_be_limited_to_a_configuration():
     [
         ({"patch_size": [9, 8, 8]}, r"patch_size \[9, 8, 8\] does not fit.*multiples of \[4, 4, 4\]"),
         ({"batch_size": 0}, "batch_size = 0"),
+        ({"patch_size": [8]}, "patch_size has 1 numbers, which fits no configuration: 3d 3"),
+        ({"patch_size": []}, "patch_size has 0 numbers"),
+        ({"patch_size": [8, 8, 400_000_000]}, "patch_size.2 = 400000000"),
+        ({"batch_size": 100_000_000}, "batch_size = 100000000: input should be less than or equal to 10000"),
+        ({"base_num_features": 513}, "base_num_features = 513: input should be less than or equal to 512"),
         ({"base_num_features": 1.5}, "base_num_features = 1.5"),
         ({"nothing": 1}, "unknown setting 'nothing'"),
         ({"modality_groups": [["T9"], ["T1"]]}, "'T9' does not exist"),
@@ -87,36 +92,83 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("dataset", ["999", "Dataset999_Case"])
 def test_command_writes_a_file_beside_nnunets(folder, dataset):
-    file = write_method_plans(dataset, "ModalityPairingTrainer", "Short", ["num_epochs=2"])
-    assert file == folder / "Short.json"
+    file, is_new = write_method_plans(dataset, "ModalityPairingTrainer", "Short", ["num_epochs=2"])
+    assert (file, is_new) == (folder / "Short.json", True)
     assert json.loads(file.read_text())["nnunet_ext"] == {"num_epochs": 2}
+
+
+def test_name_that_is_left_out_tells_settings_apart(folder):
+    first, second, other = (
+        write_method_plans("999", "ModalityPairingTrainer", None, [assignment]).path
+        for assignment in ("num_epochs=2", "num_epochs=3", "pairing_weight=0")
+    )
+    assert len({first, second, other}) == 3
+    assert first.name.startswith("nnUNetExtModalityPairingPlans_")
+    assert json.loads(first.read_text())["nnunet_ext"] == {"num_epochs": 2}
+    assert json.loads(first.read_text())["plans_name"] == first.stem
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("998", "ModalityPairingTrainer", "Short", []), "Dataset 998 was not found"),
+        (("998", "ModalityPairingTrainer", "Short", []), "998 was not found.*nnUNetv2_plan_and_preprocess -d 998"),
         (("999", "NoTrainer", "Short", []), "No trainer 'NoTrainer'. Trainers: ModalityPairingTrainer"),
         (("999", "ModalityPairingTrainer", "nnUNetPlans", []), "cannot be the name"),
         (("999", "ModalityPairingTrainer", "a__b", []), "cannot be the name"),
         (("999", "ModalityPairingTrainer", "../x", []), "cannot be the name"),
+        (("999", "ModalityPairingTrainer", "dataset", [], "nnUNetPlans", [], True), "'dataset' cannot be the name"),
+        (("999", "ModalityPairingTrainer", "splits_final", [], "nnUNetPlans", [], True), "cannot be the name"),
+        (("999", "ModalityPairingTrainer", "Dataset_Fingerprint", [], "nnUNetPlans", [], True), "cannot be the name"),
+        (("999", "ModalityPairingTrainer", "Notes", [], "nnUNetPlans", [], True), "holds no plans"),
+        (("999", "ModalityPairingTrainer", "Short", [], "../Dataset999_Case/nnUNetPlans"), "cannot be the name"),
         (("999", "ModalityPairingTrainer", "Short", ["num_epochs=no"]), "num_epochs = 'no'"),
-        (("999", "ModalityPairingTrainer", "Short", [], "OtherPlans"), "nnUNetv2_plan_and_preprocess -d 999"),
+        (("999", "ModalityPairingTrainer", "Short", [], "nnUNetPlan"), "The data set has the plans nnUNetPlans"),
         (("999", "ModalityPairingTrainer", "Short", [], "nnUNetPlans", ["4d"]), "no configuration '4d'"),
     ],
 )
 def test_mistakes_write_nothing(folder, arguments, message):
-    before = sorted(folder.iterdir())
+    (folder / "Notes.json").write_text('{"mine": 1}')
+    before = {file: file.read_text() for file in folder.iterdir()}
     with pytest.raises(UserError, match=message):
         write_method_plans(*arguments)
-    assert sorted(folder.iterdir()) == before
+    assert {file: file.read_text() for file in folder.iterdir()} == before
 
 
-def test_existing_plans_are_kept_unless_told_otherwise(folder):
+@pytest.mark.parametrize("name", ["nnUNetPlans", "dataset"])
+def test_cut_off_files_are_named(folder, name):
+    file = folder / f"{name}.json"
+    file.write_text(file.read_text()[:100])
+    with pytest.raises(UserError, match=rf"{name}\.json is no JSON, perhaps it was cut off"):
+        write_method_plans("999", "ModalityPairingTrainer", "Short", [])
+
+
+def test_other_content_is_refused_unless_told_otherwise(folder):
     arguments = ("999", "ModalityPairingTrainer", "Short")
-    file = write_method_plans(*arguments, ["num_epochs=2"])
-    with pytest.raises(UserError, match="--overwrite"):
+    file, _ = write_method_plans(*arguments, ["num_epochs=2", "batch_size=4"])
+    with pytest.raises(
+        UserError,
+        match=r"something else: configurations\.3d\.batch_size \(4 there, 2 here\), "
+        r"nnunet_ext\.num_epochs \(2 there, 3 here\)\..*--overwrite",
+    ):
         write_method_plans(*arguments, ["num_epochs=3"])
     assert json.loads(file.read_text())["nnunet_ext"] == {"num_epochs": 2}
-    write_method_plans(*arguments, ["num_epochs=3"], overwrite=True)
+    assert write_method_plans(*arguments, ["num_epochs=3"], overwrite=True) == (file, True)
     assert json.loads(file.read_text())["nnunet_ext"] == {"num_epochs": 3}
+
+
+def test_same_content_is_left_as_it_is(folder):
+    arguments = ("999", "ModalityPairingTrainer", "Short")
+    file, _ = write_method_plans(*arguments, ["num_epochs=2", "pairing_weight=0"])
+    file.write_text(json.dumps(json.loads(file.read_text())))  # laid out otherwise
+    text = file.read_text()
+    assert write_method_plans(*arguments, ["pairing_weight=0", "num_epochs=2"]) == (file, False)
+    assert write_method_plans(*arguments, ["num_epochs=2", "pairing_weight=0"], overwrite=True) == (file, False)
+    assert file.read_text() == text
+
+
+def test_cut_off_plans_can_be_replaced(folder):
+    (folder / "Short.json").write_text('{"plans_name": "Sh')
+    arguments = ("999", "ModalityPairingTrainer", "Short", ["num_epochs=2"])
+    with pytest.raises(UserError, match="cut off"):
+        write_method_plans(*arguments)
+    assert write_method_plans(*arguments, overwrite=True).is_new

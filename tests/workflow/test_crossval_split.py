@@ -9,6 +9,7 @@ import pytest
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from nnunet_ext.errors import UserError
 from nnunet_ext.workflow.crossval_split import SplitError, write_split
 
 NAME = "Dataset137_BraTS"
@@ -82,10 +83,14 @@ def test_too_few_cases_are_an_error(folder):
 
 
 @pytest.mark.parametrize(
-    ("plans", "message"), [("nnUNetPlans", "nnUNetv2_preprocess"), ("Others", r"Others\.json does not exist")]
+    ("plans", "message"),
+    [
+        ("nnUNetPlans", "Run: nnUNetv2_preprocess -d 137 -plans_name nnUNetPlans"),
+        ("Others", r"Others\.json does not exist"),
+    ],
 )
 def test_what_is_missing_is_named(folder, plans, message):
     (folder / "data_3d").rename(folder / "elsewhere")
-    with pytest.raises(SplitError, match=message):
+    with pytest.raises(UserError, match=message):
         write_split(NAME, plans)
     assert not Path(folder, "splits_final.json").exists()

@@ -4,6 +4,7 @@ What is nnU-Net's is replaced; Snakemake, the Snakefile and ``nnunet_ext step tr
 does the same with nnU-Net.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_ext.workflow.write import WorkflowChoices, write_workflow
+from nnunet_ext.testing import Case
+from nnunet_ext.workflow.choices import WorkflowChoices
+from nnunet_ext.workflow.write import write_workflow
 
 BIN = Path(sys.executable).parent
 SNAKEMAKE = shutil.which("snakemake", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
@@ -66,7 +69,7 @@ class Stage:
         for name in ("imagesTs", "labelsTs"):
             (dataset / name).mkdir(parents=True)
             (dataset / name / "a.nii.gz").touch()
-        (dataset / "dataset.json").write_text("{}")
+        (dataset / "dataset.json").write_text(json.dumps(Case().dataset_json))
         trainers = [model.split("__")[0] for model in MODELS]
         write_workflow(self.folder, WorkflowChoices("137", trainers, folds=(0, 1), device="cpu"), environment)
         config = self.folder / "config.yaml"

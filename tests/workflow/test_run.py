@@ -13,14 +13,19 @@ import torch
 from workspace import BIN, Workspace
 
 from nnunet_ext.datasets.phantom import write_phantom_dataset
+from nnunet_ext.planning.plans_file import parse_assignments
+from nnunet_ext.planning.plans_name import plans_name
 
 SNAKEMAKE = shutil.which("snakemake", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
 pytestmark = pytest.mark.skipif(SNAKEMAKE is None, reason='Snakemake is not installed: pip install ".[workflow]"')
 
 DATASET, TRAINER, EPOCHS, FOLDS = "Dataset999_Phantom", "ModalityPairingTrainer", 4, (0, 1)
-PLANS = ("nnUNetExtModalityPairingPlans", "WithoutPairing")
+SETTINGS = (
+    f"num_epochs={EPOCHS} num_iterations_per_epoch=3 num_val_iterations_per_epoch=1 save_every=1 "
+    "base_num_features=4 warmup_epochs=1"
+).split()
+PLANS = (plans_name(TRAINER, parse_assignments(SETTINGS)), "WithoutPairing")
 MODELS = tuple(f"{TRAINER}__{plans}__3d_fullres" for plans in PLANS)
-SETTINGS = f"num_epochs={EPOCHS} num_iterations_per_epoch=3 num_val_iterations_per_epoch=1 save_every=1".split()
 
 
 class Run:
@@ -87,7 +92,7 @@ def run(tmp_path_factory):
     write_phantom_dataset(workspace.folder("raw") / DATASET, num_cases=5, shape=(24, 24, 24), seed=0, num_test_cases=1)
     folds = [word for fold in FOLDS for word in ("-f", fold)]
     options = ("-d", 999, "-tr", TRAINER, *folds, "-device", "cpu", "-o", workspace.folder("workflow"))
-    workspace.run("nnunet_ext", "workflow", *options, *SETTINGS, "base_num_features=4", "warmup_epochs=1")
+    workspace.run("nnunet_ext", "workflow", *options, *SETTINGS)
     run = Run(workspace)
     add_second_model(run.folder / "config.yaml")
     process = run.start()
@@ -111,7 +116,7 @@ def run(tmp_path_factory):
 def add_second_model(file):
     """The same trainer with other settings, and one thread a training so that two run at once."""
     text = file.read_text()
-    arguments = json.dumps([*SETTINGS, "base_num_features=4", "warmup_epochs=1", "pairing_weight=0"])
+    arguments = json.dumps([*SETTINGS, "pairing_weight=0"])
     plans = f'  {PLANS[1]}: {{"trainer": "{TRAINER}", "arguments": {arguments}}}\n'
     model = f'  - {{"trainer": "{TRAINER}", "plans": "{PLANS[1]}", "configuration": "3d_fullres"}}\n'
     text = re.sub(r"(method_plans:\n.*\n)", lambda match: match[0] + plans, text)

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_ext.workflow.write import WorkflowChoices, write_workflow
+from nnunet_ext.planning.plans_name import plans_name
+from nnunet_ext.testing import Case
+from nnunet_ext.workflow.choices import WorkflowChoices
+from nnunet_ext.workflow.write import write_workflow
 
 BIN = Path(sys.executable).parent
 SNAKEMAKE = shutil.which("snakemake", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
@@ -28,7 +31,7 @@ def environment(tmp_path):
     for name in ("imagesTs", "labelsTs"):
         (dataset / name).mkdir(parents=True)
         (dataset / name / "a.nii.gz").touch()
-    (dataset / "dataset.json").write_text("{}")
+    (dataset / "dataset.json").write_text(json.dumps(Case().dataset_json))
     return {name: str(folder) for name, folder in folders.items()}
 
 
@@ -101,6 +104,24 @@ def test_commands_are_complete(folder):
     assert "-f 0 1 2 3 4 -i '" in output
 
 
+def test_every_word_of_a_command_is_quoted(folder):
+    text = (folder / "Snakefile").read_text()
+    commands = re.findall(r"shell:\n(.*?)\n(?=\S|$)", text, re.DOTALL)
+    assert len(commands) == text.count("shell:") > 10
+    words = [word for command in commands for word in re.findall(r"(?<!\{)\{([^{}]+)\}", command)]
+    assert [word for word in words if not word.endswith(":q")] == ["threads"] * 2  # defaults of exported variables
+
+
+def test_names_are_no_commands_even_where_the_schema_lets_them_pass(folder):
+    schema, name = folder / "config.schema.yaml", "Dataset137_a$(touch X)b"
+    schema.write_text(re.sub("dataset: .*", "dataset: {type: string}", schema.read_text()))
+    edit(folder, "Dataset137_BraTS", name)
+    (folder.parent / "the nnUNet_raw" / "Dataset137_BraTS").rename(folder.parent / "the nnUNet_raw" / name)
+    output = dry_run(folder)
+    assert f"nnunet_ext step split '{name}' -p nnUNetPlans" in output
+    assert f"nnunet_ext step best '{name}' {PAIRING}" in output
+
+
 def test_finished_folds_are_not_repeated(folder):
     finish_training(folder, models=[PAIRING])
     finish(folder, f"done/train/{PLAIN}/fold_2")
@@ -136,7 +157,8 @@ def test_method_plans_come_before_their_trainings_only(tmp_path, environment):
     write_workflow(folder, choices, environment)
     output = dry_run(folder)
     assert counts(output)["method_plans"] == 1
-    assert "-p nnUNetPlans -o nnUNetExtModalityPairingPlans --overwrite num_epochs=5" in output
+    name = plans_name("ModalityPairingTrainer", {"num_epochs": 5})
+    assert f"-p nnUNetPlans -o {name} num_epochs=5 > logs/plans/{name}.log" in output
     assert "method_plans" not in counts(dry_run(folder, f"done/train/{PLAIN}/fold_0"))
 
 
@@ -155,9 +177,9 @@ def test_cascade_waits_for_every_fold_of_its_previous_stage(tmp_path, environmen
 def test_preprocessed_data_is_left_alone(tmp_path, environment):
     folder = tmp_path / "workflow"
     plans = Path(environment["nnUNet_preprocessed"], "Dataset137_BraTS", "nnUNetPlans.json")
-    plans.parent.mkdir(parents=True)
-    plans.touch()
-    write_workflow(folder, WorkflowChoices("137", ["nnUNetTrainer"], run_planning=False), environment)
+    (plans.parent / "nnUNetPlans_3d").mkdir(parents=True)
+    plans.write_text(json.dumps(Case().plans))
+    write_workflow(folder, WorkflowChoices("137", ["nnUNetTrainer"], ["3d"], run_planning=False), environment)
     assert not {"plan", "preprocess"} & set(counts(dry_run(folder)))
 
 
@@ -199,6 +221,9 @@ def test_gpus_of_one_machine_are_handed_out(folder):
         ("report: {threads: 8", "report: {thraeds: 8", "threads"),
         ("nnUNetPlans", "nnUNet__Plans", "nnUNet__Plans"),
         ("ensembles: {}", 'ensembles: {"x": ["unknown"]}', "unknown not among the models"),
+        ('dataset: "Dataset137_BraTS"', 'dataset: "Dataset137_BraTS$(touch X)"', "does not match"),
+        ('dataset: "Dataset137_BraTS"', 'dataset: "Dataset137_BraTS\\n"', "does not match"),
+        ('plans: "nnUNetPlans"\n', 'plans: "nnUNetPlans\\n"\n', "does not match"),
     ],
 )
 def test_mistakes_in_the_settings_are_named_before_anything_runs(folder, old, new, message):

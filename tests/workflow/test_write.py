@@ -1,19 +1,23 @@
 """What the files of a workflow say, before Snakemake reads them."""
 
+import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from nnunet_ext.cli import app
-from nnunet_ext.workflow.write import WorkflowChoices, WorkflowError, write_workflow
+from nnunet_ext.planning.plans_name import plans_name
+from nnunet_ext.testing import Case
+from nnunet_ext.workflow.choices import WorkflowChoices, WorkflowError
+from nnunet_ext.workflow.write import write_workflow
 
 
 @pytest.fixture
 def environment(tmp_path):
     folders = {name: tmp_path / name for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
     (folders["nnUNet_raw"] / "Dataset137_BraTS").mkdir(parents=True)
-    (folders["nnUNet_raw"] / "Dataset137_BraTS" / "dataset.json").write_text("{}")
+    (folders["nnUNet_raw"] / "Dataset137_BraTS" / "dataset.json").write_text(json.dumps(Case().dataset_json))
     return {name: str(folder) for name, folder in folders.items()}
 
 
@@ -33,7 +37,7 @@ def test_settings_hold_what_was_chosen(tmp_path, environment):
     assert settings["device"] == "cpu"
     assert settings["environment"]["nnUNet_results"] == environment["nnUNet_results"]
     assert Path(settings["environment"]["nnUNet_extTrainer"]).name == "plugin"
-    own = "nnUNetExtModalityPairingPlans"
+    own = plans_name("ModalityPairingTrainer", {"num_epochs": 5})
     assert settings["method_plans"] == {own: {"trainer": "ModalityPairingTrainer", "arguments": ["num_epochs=5"]}}
     assert [tuple(model.values()) for model in settings["models"]] == [
         ("ModalityPairingTrainer", own, "2d"),
@@ -59,6 +63,8 @@ def test_references_belong_to_the_test_images_of_the_data_set(tmp_path, environm
         "imagesTs",
         "labelsTs",
     ]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b_0000.nii.gz").touch()
     other = WorkflowChoices("137", ["nnUNetTrainer"], images=tmp_path / "elsewhere")
     write_workflow(tmp_path / "b", other, environment)
     assert config(tmp_path / "b")["prediction"]["reference"] is None
@@ -70,20 +76,13 @@ def test_several_gpus_are_shared_out_and_limit_the_jobs(tmp_path, environment):
     assert 'resources: ["gpu=3"]' in (tmp_path / "profiles" / "default" / "config.yaml").read_text()
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"dataset": "138"}, "Dataset138_"),
-        ({"trainers": ["ModalityPairingTrainr"]}, "ModalityPairingTrainr"),
-        ({"trainers": ["nnUNetTrainer", "nnUNetTrainer"]}, "once"),
-        ({"configurations": ["3d_cascade_fullres"]}, "needs 3d_lowres"),
-    ],
-)
-def test_impossible_choices_write_nothing(tmp_path, environment, change, message):
-    choices = WorkflowChoices(**({"dataset": "137", "trainers": ["nnUNetTrainer"]} | change))
-    with pytest.raises(WorkflowError, match=message):
-        write_workflow(tmp_path / "w", choices, environment)
-    assert not (tmp_path / "w").exists()
+def test_other_settings_have_other_plans_and_so_other_models(tmp_path, environment):
+    models = []
+    for number in (5, 6):
+        choices = WorkflowChoices("137", ["ModalityPairingTrainer"], assignments=[f"num_epochs={number}"])
+        write_workflow(tmp_path / str(number), choices, environment)
+        models += [model["plans"] for model in config(tmp_path / str(number))["models"]]
+    assert len(set(models)) == 2
 
 
 def test_unset_variable_is_named(tmp_path, environment):
@@ -110,5 +109,5 @@ def test_command_says_how_to_go_on(tmp_path, environment, monkeypatch):
     result = CliRunner().invoke(app, [*command, "num_epochs=5", "batch_size=2"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "snakemake -n" in result.output
-    arguments = config(tmp_path / "w")["method_plans"]["nnUNetExtModalityPairingPlans"]["arguments"]
-    assert arguments == ["num_epochs=5", "batch_size=2"]
+    (plans,) = config(tmp_path / "w")["method_plans"].values()
+    assert plans["arguments"] == ["num_epochs=5", "batch_size=2"]
