@@ -45,3 +45,8 @@ class ModalityDropoutTrainer(PlannedNetworkTrainer):
     paper = "nnU-Net (Isensee et al., 2021)"
     adds = "nnU-Net's own network; training samples lose modalities, so that any subset can be predicted from"
     settings_class = ModalityDropoutSettings
+
+    @classmethod
+    def min_channels(cls) -> int:
+        """Two, of which one can be dropped."""
+        return 2

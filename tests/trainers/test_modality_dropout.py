@@ -131,7 +131,7 @@ def test_draws_depend_on_seed_epoch_and_process_and_on_nothing_else():
 @pytest.mark.parametrize(
     ("settings", "channels", "error", "message"),
     [
-        ({"modality_dropout": 0.5}, ("T1",), ModalityError, "nothing to drop"),
+        ({"modality_dropout": 0.5}, ("T1",), ModalityError, "needs at least 2 channels"),
         (
             {"modality_dropout": 0.5, "required_modalities": ["T1", "T2"]},
             ("T1", "T2"),
