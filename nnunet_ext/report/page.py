@@ -22,6 +22,7 @@ from nnunet_ext.evaluation.evaluate import score_files
 from nnunet_ext.evaluation.hausdorff import HD95Choice
 from nnunet_ext.evaluation.markdown import COMPARISON_WORDS, comparison_cells, format_number, measured_how
 from nnunet_ext.evaluation.overlays import cases_to_show, overlays
+from nnunet_ext.evaluation.repeated_runs import over_runs
 from nnunet_ext.evaluation.summary import heading, metrics_of, summarise
 from nnunet_ext.files.atomic import write_text_atomically
 from nnunet_ext.report.learning_curves import learning_curves
@@ -119,7 +120,7 @@ def write_report(
     page = template.render(
         title=names[0] if len(models) == 1 else f"{len(models)} trained models",
         overview=_overview(models, names, scores),
-        sections=[*together, *sections],
+        sections=[*_repeated(models, names, scores), *together, *sections],
         made=f"nnunet_ext {__version__}, {datetime.now():%Y-%m-%d %H:%M}",
     )
     write_text_atomically(output, page)
@@ -244,6 +245,34 @@ def _compared(models: Sequence[TrainedModel], names: Sequence[str], scores: dict
             cells = comparison_cells(compare(shared[other], shared[first]))
             section.tables.append(Table(*cells, f"{other} minus {first}", wide=True))
         section.how = [COMPARISON_WORDS.replace("this result minus the other", "the second minus the first model")]
+    return sections
+
+
+def _repeated(models: Sequence[TrainedModel], names: Sequence[str], scores: dict[int, pd.DataFrame]) -> list[Section]:
+    """A section for each training that was run several times: mean and standard deviation over the runs."""
+    of_training: dict[str, list[int]] = defaultdict(list)
+    for index in scores:
+        of_training[models[index].training].append(index)
+    sections = []
+    for indices in of_training.values():
+        if len(indices) < 2:
+            continue
+        model = models[indices[0]]
+        common = set.intersection(*(set(scores[index]["case"]) for index in indices))
+        section = Section(f"Repeated runs of {model.trainer} on {model.dataset}", f"repeated-{indices[0]}")
+        section.notes.append(f"{', '.join(names[i] for i in indices)}: the same but for the name of the plans.")
+        section.notes.append(f"On the {len(common)} validation cases that all {len(indices)} runs have.")
+        sections.append(section)
+        if not common:
+            continue
+        section.how = ["Mean ± standard deviation (n - 1) over the runs, each with its mean over the cases."]
+        runs = [scores[index][scores[index]["case"].isin(common)] for index in indices]
+        cells = [
+            [row["region"], heading(row["metric"], runs[0]["hd95_definition"].iloc[0]), str(row["n"]),
+             f"{format_number(row['mean'])} ± {format_number(row['std'])}"]
+            for row in over_runs(runs).to_dict("records")
+        ]  # fmt: skip
+        section.tables.append(Table(["Region", "Metric", "Runs", "Mean ± SD"], cells, wide=True))
     return sections
 
 

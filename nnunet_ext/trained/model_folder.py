@@ -62,6 +62,13 @@ class TrainedModel:
         """Name of the folder."""
         return self.folder.name
 
+    @property
+    def training(self) -> str:
+        """What repeated runs share: data set, trainer, configuration, and everything in the plans but their name."""
+        plans = {key: value for key, value in self.plans.items() if key != "plans_name"}
+        configuration = self.name.split("__")[-1]
+        return json.dumps([self.dataset, self.trainer, configuration, plans], sort_keys=True)
+
 
 def find_model_folders(paths: Sequence[Path]) -> list[Path]:
     """Model folders among and below the given ones (results folder, data set's folder, or model folders themselves).

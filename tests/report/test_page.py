@@ -27,9 +27,17 @@ def no_nnunet_folders(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def make_model(folder, predictions, trainer="ModalityPairingTrainer", settings=None, fold="0", references=None):
+def make_model(
+    folder,
+    predictions,
+    trainer="ModalityPairingTrainer",
+    settings=None,
+    fold="0",
+    references=None,
+    plans_name="nnUNetPlans",
+):
     """A model folder whose references lie in ``<folder>/gt``."""
-    model = folder / f"{trainer}__nnUNetPlans__3d"
+    model = folder / f"{trainer}__{plans_name}__3d"
     validation = write_folder(model / f"fold_{fold}" / "validation", predictions)
     validation.mkdir(parents=True, exist_ok=True)
     if references is None:
@@ -37,7 +45,7 @@ def make_model(folder, predictions, trainer="ModalityPairingTrainer", settings=N
     gt = write_folder(folder / "gt", references)
     entries = [{"reference_file": str(gt / f"{case}.nii.gz")} for case in predictions]
     (validation / "summary.json").write_text(json.dumps({"metric_per_case": entries}))
-    plans = CASE.plans
+    plans = CASE.plans | {"plans_name": plans_name}
     if trainer == "ModalityPairingTrainer":
         plans |= {"nnunet_ext": settings or {}}
         plans = ModalityPairingTrainer.prepare_plans(plans, "3d", CASE.dataset_json)[0]
@@ -194,3 +202,22 @@ def test_folder_without_a_model_is_an_error(tmp_path):
     make_model(tmp_path, {})
     with pytest.raises(InputError, match="a file in a folder that exists"):
         write_report([tmp_path], tmp_path / "nowhere" / "report.html")
+
+
+def test_repeated_runs_have_their_mean_and_deviation(tmp_path):
+    # Dice 1 and 2/3, 2/3 and 2/3: runs' means .833 and .667
+    make_model(tmp_path, {"a": tumour(), "b": tumour(1)}, plans_name="Run0")
+    make_model(tmp_path, {"a": tumour(1), "b": tumour(1)}, plans_name="Run1", references={"a": tumour(), "b": tumour()})
+    make_model(tmp_path, {"a": tumour(), "b": tumour()}, plans_name="Other", settings={"pairing_weight": 0.1})
+    page = report(tmp_path)
+    assert page.count("<h2>Repeated runs") == 1
+    assert "Run0__3d, ModalityPairingTrainer__Run1__3d: the same but for the name of the plans" in page
+    assert "On the 2 validation cases that all 2 runs have." in page
+    assert re.search(r"enhancing_tumor</th><td>Dice</td><td>2</td><td>0.750 ± 0.118</td>", page)
+
+
+def test_models_trained_otherwise_are_no_repeated_runs(tmp_path):
+    make_model(tmp_path, {"a": tumour()}, plans_name="Run0")
+    make_model(tmp_path, {"a": tumour()}, plans_name="Run1", settings={"num_epochs": 7})
+    make_model(tmp_path, {"a": tumour()}, plans_name="Run1", trainer="nnUNetTrainer")
+    assert "Repeated runs" not in report(tmp_path)
