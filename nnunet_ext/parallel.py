@@ -26,7 +26,12 @@ def default_num_processes() -> int:
 
 
 def map_cases(
-    function: Callable[..., Result], cases: Sequence[tuple[Any, ...]], num_processes: int | None, description: str
+    function: Callable[..., Result],
+    cases: Sequence[tuple[Any, ...]],
+    num_processes: int | None,
+    description: str,
+    *,
+    stop_at_first: bool = False,
 ) -> list[Result]:
     """``function(*arguments)`` for the arguments of every case, in the order of the cases.
 
@@ -35,9 +40,10 @@ def map_cases(
         cases: Arguments of each call; they and the results are pickled.
         num_processes: Number of processes; 1 computes in this process, None takes :func:`default_num_processes`.
         description: Words in front of the progress bar, which goes to standard error.
+        stop_at_first: Start no more calls after the first error, for writing: a full disk is full for all cases.
 
     Raises:
-        InputError: At least one call raised one; the message lists the problems of all of them.
+        InputError: At least one call raised one; the message lists the problems of all of them, or of the first.
         UserError: The operating system killed a process.
     """
     num_processes = num_processes or default_num_processes()
@@ -51,6 +57,8 @@ def map_cases(
             try:
                 results[index] = result()
             except InputError as error:
+                if stop_at_first:
+                    raise
                 problems[index] = error.problems
             except BrokenProcessPool:
                 raise UserError(

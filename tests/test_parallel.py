@@ -37,6 +37,13 @@ def test_problems_of_all_cases_are_raised_together(num_processes):
     assert caught.value.problems == ["-1 is negative", second, "-2 is negative", second]
 
 
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_first_problem_can_be_the_last(num_processes):
+    with pytest.raises(InputError) as caught:
+        map_cases(double_or_fail, [(1,), (-1,), (-1,), (-1,)], num_processes, "Doubling", stop_at_first=True)
+    assert caught.value.problems == ["-1 is negative", "and that is two problems"]
+
+
 def test_killed_process_is_an_error_of_the_user():
     with pytest.raises(UserError, match="--num-processes"):
         map_cases(end_this_process, [(1,), (2,)], 2, "Ending")

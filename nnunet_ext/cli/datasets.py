@@ -1,6 +1,7 @@
 """``nnunet_ext convert``: data sets as they are distributed, to nnU-Net's raw format and back."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +17,7 @@ app.add_typer(convert, name="convert")
 
 @convert.command("brats")
 def convert_brats_command(
-    source: Annotated[Path, typer.Argument(help="Folder of BraTS cases (2018 to 2023 and later), nested or flat.")],
+    source: Annotated[Path, typer.Argument(help="Folder of BraTS cases (2013 to 2023 and later), nested or flat.")],
     dataset: Annotated[int, typer.Option("-d", "--dataset", help="Number of the new data set, 1 to 999.")],
     name: Annotated[str, typer.Option("--name", help="Its name after DatasetXXX_.")] = "BraTS",
     enhancing_label: Annotated[
@@ -33,7 +34,13 @@ def convert_brats_command(
     result = convert_brats(source, Path(raw), dataset, name, enhancing_label, num_processes)
     if result.scheme is not None:
         print(f"Enhancing tumour: label {result.scheme.enhancing} ({result.scheme.reason}), converted to 3")
-    there = f" ({result.num_already_there} were there)" if result.num_already_there else ""
+    for warning in result.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+    there = (
+        f" ({result.num_already_there} were there, by size and modification time of their images)"
+        if result.num_already_there
+        else ""
+    )
     print(f"Wrote {result.num_cases} cases{there} to {result.folder}")
 
 

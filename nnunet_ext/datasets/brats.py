@@ -6,15 +6,17 @@ their source.
 
 import gzip
 import json
+import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel
-import numpy as np
 
 from nnunet_ext.datasets.brats_files import CHANNELS, BratsCase, find_brats_cases
+from nnunet_ext.datasets.brats_images import METAIMAGE, read_brats_image
 from nnunet_ext.datasets.brats_labels import (
     RESECTION_CAVITY,
     LabelScheme,
@@ -25,7 +27,7 @@ from nnunet_ext.datasets.brats_labels import (
 from nnunet_ext.errors import InputError
 from nnunet_ext.files.atomic import atomic_path, write_text_atomically
 from nnunet_ext.labels.dataset_labels import read_dataset_labels
-from nnunet_ext.labels.label_image import GRID_TOLERANCE, check_complete, corner_distance
+from nnunet_ext.labels.label_image import GRID_TOLERANCE, corner_distance
 from nnunet_ext.parallel import map_cases
 
 FILE_ENDING = ".nii.gz"
@@ -33,12 +35,21 @@ FILE_ENDING = ".nii.gz"
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was written: the data set's folder, how labels were recognised (None without labels), numbers of cases."""
+    """What was written.
+
+    Args:
+        folder: The data set's folder.
+        scheme: How labels were recognised; None without labels.
+        num_cases: Number of cases.
+        num_already_there: Those of them whose images an earlier run had written.
+        warnings: What the user should know before training.
+    """
 
     folder: Path
     scheme: LabelScheme | None
     num_cases: int
     num_already_there: int
+    warnings: tuple[str, ...] = ()
 
 
 def convert_brats(
@@ -52,13 +63,14 @@ def convert_brats(
     """Convert a folder of BraTS cases; cases without segmentations go to ``imagesTs``.
 
     All checks come first, and nothing is written where one fails. Files appear complete or not at all, and
-    ``dataset.json`` last; run again after an interruption, files newer than their source are kept.
+    ``dataset.json`` last. Run again after an interruption, images are kept that have the size and the modification time
+    of their source (compressed ones the uncompressed size); labels are always written anew.
 
     Args:
         source: Folder of cases, in any layout that :func:`find_brats_cases` knows.
         raw: ``nnUNet_raw``.
         dataset_id: Number of the data set, 1 to 999.
-        name: Name of the data set after ``DatasetXXX_``.
+        name: Name of the data set after ``DatasetXXX_``: letters, digits, ``_`` and ``-``.
         enhancing: Label of the enhancing tumour in the source, 3 or 4; None recognises it.
         num_processes: Parallel processes; None takes one a processor, at most 8.
 
@@ -67,6 +79,8 @@ def convert_brats(
     """
     if not 1 <= dataset_id <= 999:
         raise InputError(f"The data set's number must be 1 to 999, not {dataset_id}.")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise InputError(f"--name '{name}': must consist of letters, digits, '_' and '-', as it names a folder.")
     folder = raw / f"Dataset{dataset_id:03d}_{name}"
     others = [path.name for path in raw.glob(f"Dataset{dataset_id:03d}_*") if path != folder]
     if others:
@@ -74,22 +88,28 @@ def convert_brats(
     cases = find_brats_cases(source)
     labelled = cases[0].segmentation is not None
     found = map_cases(check_case, [(case,) for case in cases], num_processes, "Checking")
-    scheme = None
+    scheme, warnings = None, []
     if labelled:
         namings = {case.naming for case in cases}
         if len(namings) > 1:
-            raise InputError(f"{source}: holds cases named as before 2023 and as in 2023. Convert them separately.")
-        scheme = recognise_scheme(set().union(*found), namings.pop(), [case.name for case in cases], enhancing)
+            words = {"2012": "2012 to 2015", "legacy": "2017 to 2021", "2023": "2023 and later"}
+            years = " and as in ".join(words[naming] for naming in sorted(namings))
+            raise InputError(f"{source}: holds cases named as in {years}. Convert them separately.")
+        values = set().union(*found)
+        scheme = recognise_scheme(values, namings.pop(), [case.name for case in cases], enhancing)
+        if scheme.enhancing not in values:
+            warnings.append(f"no case has enhancing tumour (label {scheme.enhancing}); a model cannot learn it.")
     images, labels = folder / ("imagesTr" if labelled else "imagesTs"), folder / "labelsTr"
-    _check_target(folder, images, cases, scheme)
+    _check_target(folder, images, labels if labelled else None, cases, scheme)
 
     images.mkdir(parents=True, exist_ok=True)
     labels.mkdir(exist_ok=True)
-    written = map_cases(_write_case, [(case, images, labels, scheme) for case in cases], num_processes, "Writing")
+    arguments = [(case, images, labels, scheme) for case in cases]
+    written = map_cases(_write_case, arguments, num_processes, "Writing", stop_at_first=True)
     if labelled or not (folder / "dataset.json").exists():
         content = dataset_json(scheme, len(cases) if labelled else 0)
         write_text_atomically(folder / "dataset.json", json.dumps(content, indent=4) + "\n")
-    return Conversion(folder, scheme, len(cases), written.count(False))
+    return Conversion(folder, scheme, len(cases), written.count(False), tuple(warnings))
 
 
 def dataset_json(scheme: LabelScheme | None, num_training: int) -> dict[str, Any]:
@@ -132,7 +152,7 @@ def check_case(case: BratsCase) -> set[int]:
     values: set[int] = set()
     for path in (*case.channels, *([case.segmentation] if case.segmentation else [])):
         try:
-            image = _checked_image(path)
+            image = read_brats_image(path)
             if path == case.segmentation:
                 values = label_values(path)
         except InputError as error:
@@ -150,28 +170,18 @@ def check_case(case: BratsCase) -> set[int]:
     return values
 
 
-def _checked_image(path: Path) -> nibabel.Nifti1Image:
-    size = check_complete(path)
-    try:
-        image = nibabel.load(path)
-        header = image.header
-        expected = int(image.dataobj.offset) + int(np.prod(image.shape)) * header.get_data_dtype().itemsize
-    except Exception as error:  # nibabel has several of its own, the operating system adds others
-        raise InputError(f"{path}: cannot be read ({error}).") from None
-    if len(image.shape) != 3:
-        raise InputError(f"{path}: {len(image.shape)} dimensions {image.shape}, expected 3.")
-    if size < expected:
-        raise InputError(f"{path}: truncated, {size} bytes of {expected}.")
-    return image
-
-
-def _check_target(folder: Path, images: Path, cases: list[BratsCase], scheme: LabelScheme | None) -> None:
-    expected = {f"{case.name}_{index:04d}{FILE_ENDING}" for case in cases for index in range(len(CHANNELS))}
-    there = {path.name for path in images.glob(f"*{FILE_ENDING}") if path.name[0] != "."}
-    if others := sorted(there - expected):
-        raise InputError(
-            f"{images}: holds files that are not in the source, for example {others[0]}. Remove them first."
-        )
+def _check_target(
+    folder: Path, images: Path, labels: Path | None, cases: list[BratsCase], scheme: LabelScheme | None
+) -> None:
+    expected = {images: {f"{case.name}_{index:04d}{FILE_ENDING}" for case in cases for index in range(len(CHANNELS))}}
+    if labels is not None:
+        expected[labels] = {f"{case.name}{FILE_ENDING}" for case in cases}
+    for place, names in expected.items():
+        there = {path.name for path in place.glob(f"*{FILE_ENDING}") if path.name[0] != "."}
+        if others := sorted(there - names):
+            raise InputError(
+                f"{place}: holds files that are not in the source, for example {others[0]}. Remove them first."
+            )
     existing = folder / "dataset.json"
     if existing.exists():
         current, wanted = read_dataset_labels(existing).content, dataset_json(scheme, len(cases))
@@ -200,14 +210,36 @@ def _write_case(case: BratsCase, images: Path, labels: Path, scheme: LabelScheme
 
 
 def _up_to_date(source: Path, target: Path) -> bool:
-    return target.exists() and target.stat().st_mtime >= source.stat().st_mtime
+    """Whether a target has the size and the modification time that :func:`_copy` gives it, as rsync compares them.
+
+    The time alone would take a truncated target for complete, and miss a source that an older file has replaced.
+    """
+    if not target.is_file() or source.suffix == METAIMAGE:
+        return False
+    there, wanted = target.stat(), source.stat()
+    same_time = abs(there.st_mtime - wanted.st_mtime) < 0.001  # network file systems round it
+    size = there.st_size if source.suffix == ".gz" else _uncompressed_size(target)
+    return same_time and size == wanted.st_size
+
+
+def _uncompressed_size(path: Path) -> int:
+    """Size that a gzip file says it has uncompressed, in its last four bytes; -1 where it is too short for any."""
+    with path.open("rb") as stream:
+        if stream.seek(0, os.SEEK_END) < 18:  # header and trailer alone
+            return -1
+        stream.seek(-4, os.SEEK_END)
+        return int.from_bytes(stream.read(4), "little")
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy an image byte by byte, compressed where it is not yet."""
+    """Copy an image byte by byte, compressed where it is not yet, with its modification time; MetaImages as NIfTI."""
     with atomic_path(target) as temporary:
-        if source.suffix == ".gz":
+        if source.suffix == METAIMAGE:
+            nibabel.save(read_brats_image(source), temporary)
+        elif source.suffix == ".gz":
             shutil.copyfile(source, temporary)
         else:
             with source.open("rb") as uncompressed, gzip.open(temporary, "wb", compresslevel=6) as compressed:
                 shutil.copyfileobj(uncompressed, compressed)
+        time = source.stat().st_mtime_ns
+        os.utime(temporary, ns=(time, time))

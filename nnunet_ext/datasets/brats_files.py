@@ -9,17 +9,22 @@ from typing import Literal
 
 from nnunet_ext.errors import InputError
 
-Naming = Literal["legacy", "2023"]
+Naming = Literal["2012", "legacy", "2023"]
 
 CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
 
-# Last word of a file name -> what it is, and the naming it belongs to. "legacy" is BraTS 2018 to 2021
-# (Brats18_X_t1ce.nii.gz), "2023" is 2023 and later (BraTS-GLI-X-t1c.nii.gz). Segmentations are spelt alike in both;
-# "Segm" is what case 355 of BraTS 2020 has (W39_1998.09.19_Segm.nii).
+# Last word of a file name -> what it is, and the naming it belongs to. "2012" is BraTS 2012 to 2015
+# (BRATS_HG0001_T1C.mha, VSD.Brain.XX.O.MR_T1c.684.mha), "legacy" is 2017 to 2021 (Brats18_X_t1ce.nii.gz), "2023" is
+# 2023 and later (BraTS-GLI-X-t1c.nii.gz). Segmentations are spelt alike in the two last; "Segm" is what case 355 of
+# BraTS 2020 has (W39_1998.09.19_Segm.nii), "truth" is 2012 and "OT" 2013.
 _LEGACY = {"t1": "T1", "t1ce": "T1ce", "t1gd": "T1ce", "t2": "T2", "flair": "FLAIR"}
 _NEW = {"t1n": "T1", "t1c": "T1ce", "t2w": "T2", "t2f": "FLAIR"}
-_SEGMENTATION = ("seg", "segm")
-_FILE_NAME = re.compile(r"(?P<case>.+)[_-](?P<word>[A-Za-z0-9]+)\.nii(\.gz)?")
+_SEGMENTATION = ("seg", "segm", "truth", "ot")
+_ENDING = r"\.(nii|nii\.gz|mha)"
+_FILE_NAME = re.compile(rf"(?P<case>.+)[_-](?P<word>[A-Za-z0-9]+){_ENDING}")
+# of 2013 to 2015: each image in a folder of its name, and nothing in the name that says which case it is of
+_VSD_NAME = re.compile(rf"VSD\.Brain.*?\.(MR_)?(?P<word>[A-Za-z0-9]+)(\.\d+)?{_ENDING}")
+_GRADES = ("HG", "LG", "HGG", "LGG")
 
 
 @dataclass(frozen=True)
@@ -40,26 +45,25 @@ class BratsCase:
 
 
 def find_brats_cases(source: Path) -> list[BratsCase]:
-    """Cases in a folder and all folders below it, in alphabetical order.
+    """Cases in a folder and all folders below it, in alphabetical order; links to files and folders are followed.
 
     A case is made of the images with one stem in one folder. A segmentation of another stem belongs to the only case
     of its folder. Files with other names are not touched.
 
     Raises:
-        InputError: No case found, or cases with missing modalities, with two files for one modality, of one name in
-            two folders, or with a segmentation for only a part of the cases; all are listed.
+        InputError: A link that leads nowhere or a folder that cannot be read; no case found, or cases with missing
+            modalities, with two files for one modality, of one name in two folders, or with a segmentation for only a
+            part of the cases; all are listed.
     """
     if not source.is_dir():
         raise InputError(f"{source}: no such folder.")
     channels: dict[tuple[Path, str], dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     segmentations: dict[tuple[Path, str], list[Path]] = defaultdict(list)
-    for path in sorted(source.rglob("*.nii*")):
-        match = _FILE_NAME.fullmatch(path.name)
-        if match is None or not path.is_file():
+    for path in _files_below(source):
+        named = _named(path)
+        if named is None:
             continue
-        # Some copies of BraTS 2018 and 2019 hold each image in a folder of its own name: x_t1.nii/x_t1.nii
-        folder = path.parent.parent if path.parent.name.endswith(".nii") else path.parent
-        word, key = match["word"].lower(), (folder, match["case"])
+        key, word = named
         if word in _SEGMENTATION:
             segmentations[key].append(path)
         elif word in _LEGACY or word in _NEW:
@@ -93,6 +97,52 @@ def find_brats_cases(source: Path) -> list[BratsCase]:
     return cases
 
 
+def _files_below(source: Path) -> list[Path]:
+    """All files below a folder in alphabetical order, through links too; a link back to a folder above is not followed.
+
+    Raises:
+        InputError: A link that leads nowhere, or a folder that cannot be read: cases would be missing.
+    """
+    files, problems = [], []
+
+    def visit(folder: Path, above: frozenset[Path]) -> None:
+        real = folder.resolve()
+        if real in above:
+            return
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError as error:
+            problems.append(f"{folder}: cannot be read ({error.strerror}).")
+            return
+        for entry in entries:
+            if entry.is_dir():
+                visit(entry, above | {real})
+            elif entry.is_file():
+                files.append(entry)
+            elif entry.is_symlink():
+                problems.append(f"{entry}: a link to {entry.readlink()}, which does not exist.")
+
+    visit(source, frozenset())
+    if problems:
+        raise InputError(problems)
+    return sorted(files)
+
+
+def _named(path: Path) -> tuple[tuple[Path, str], str] | None:
+    """Folder and name of the case that a file belongs to, and the word that says what it is; None for other files."""
+    if match := _VSD_NAME.fullmatch(path.name):
+        folder = path.parent.parent if path.parent.name.startswith("VSD.") else path.parent
+        # cases are numbered from 1 in each grade
+        name = f"{folder.parent.name}_{folder.name}" if folder.parent.name in _GRADES else folder.name
+    elif match := _FILE_NAME.fullmatch(path.name):
+        # Some copies of BraTS 2018 and 2019 hold each image in a folder of its own name: x_t1.nii/x_t1.nii
+        folder = path.parent.parent if path.parent.name.endswith(".nii") else path.parent
+        name = match["case"]
+    else:
+        return None
+    return (folder, name), match["word"].lower()
+
+
 def _case(
     key: tuple[Path, str], files: dict[str, list[Path]], segmentations: list[Path]
 ) -> tuple[BratsCase | None, list[str]]:
@@ -110,12 +160,15 @@ def _case(
     if missing:
         problems.append(f"{folder}: case '{name}' has no {', '.join(missing)} image.")
     legacy, new = ([word for word in files if word in words] for words in (_LEGACY, _NEW))
-    if legacy and new:
+    naming: Naming = "2023" if new else "legacy"
+    if legacy and new == ["t1c"]:
+        naming = "2012"  # spelt T1c or T1C beside T1, T2 and Flair
+    elif legacy and new:
         problems.append(f"{folder}: case '{name}' mixes names of before 2023 ({legacy[0]}) and of 2023 ({new[0]}).")
     if problems:
         return None, problems
     images = tuple(of_channel[channel][0] for channel in CHANNELS)
-    return BratsCase(name, images, segmentations[0] if segmentations else None, "2023" if new else "legacy"), []
+    return BratsCase(name, images, segmentations[0] if segmentations else None, naming), []
 
 
 def _attach_foreign_stems(cases: Iterable[tuple[Path, str]], segmentations: dict[tuple[Path, str], list[Path]]) -> None:

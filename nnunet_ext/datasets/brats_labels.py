@@ -1,8 +1,8 @@
 """Label values of BraTS over the years, and predictions turned back into them.
 
-Up to 2021 the enhancing tumour is 4 and 3 is not used; from 2023 it is 3, and 4 (where it occurs) is the resection
-cavity. Converted data sets use the values of 2023, which are consecutive, as nnU-Net needs them: 1 necrosis and
-non-enhancing, 2 oedema, 3 enhancing, 4 resection cavity.
+From 2013 to 2021 the enhancing tumour is 4; 3 is the non-enhancing core to 2015, and not used after. From 2023 it is 3,
+and 4 (where it occurs) is the resection cavity. Converted data sets use the values of 2023, which are consecutive, as
+nnU-Net needs them: 1 necrosis and non-enhancing, 2 oedema, 3 enhancing, 4 resection cavity.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,6 +14,7 @@ import nibabel
 import numpy as np
 
 from nnunet_ext.datasets.brats_files import Naming
+from nnunet_ext.datasets.brats_images import read_brats_labels
 from nnunet_ext.errors import InputError
 from nnunet_ext.files.atomic import atomic_path
 from nnunet_ext.labels.dataset_labels import (
@@ -22,7 +23,6 @@ from nnunet_ext.labels.dataset_labels import (
     find_dataset_json,
     read_dataset_labels,
 )
-from nnunet_ext.labels.label_image import check_complete
 from nnunet_ext.parallel import map_cases
 
 Style = Literal["2020", "2023"]
@@ -37,16 +37,20 @@ class LabelScheme:
         enhancing: Value of the enhancing tumour, 3 or 4.
         resection_cavity: Whether 4 is the resection cavity.
         reason: What it was recognised by, for the user.
+        non_enhancing: Value of the non-enhancing core where it is told from the necrosis; both become 1.
     """
 
     enhancing: int
     resection_cavity: bool
     reason: str
+    non_enhancing: int | None = None
 
     @property
     def to_consecutive(self) -> dict[int, int]:
         """Value in the source -> value in the converted data set."""
         values = {0: 0, 1: 1, 2: 2, self.enhancing: 3}
+        if self.non_enhancing is not None:
+            values[self.non_enhancing] = 1
         return {**values, 4: 4} if self.resection_cavity else values
 
 
@@ -73,6 +77,8 @@ def recognise_scheme(
             "Paediatric cases (PED): their labels changed meaning between 2023 and 2024, with the same values. "
             "For 2023 (values 0 to 3), pass --enhancing-label 3; those of 2024 (0 to 4) are not supported."
         )
+    if naming == "2012":
+        return _scheme_of_2012(values, enhancing)
     both = {3, 4} <= set(values)
     if enhancing is not None:
         if enhancing not in (3, 4):
@@ -94,6 +100,24 @@ def recognise_scheme(
     if naming == "2023":
         return LabelScheme(3, both, f"files named as in 2023, values {sorted(values)}")
     return LabelScheme(4, False, f"files named as in 2018 to 2021, values {sorted(values)}")
+
+
+def _scheme_of_2012(values: Collection[int], enhancing: int | None) -> LabelScheme:
+    """Labels of 2013 to 2015: 1 necrosis, 2 oedema, 3 non-enhancing, 4 enhancing. Those of 2012 have no regions."""
+    if enhancing == 4 or (enhancing is None and 4 in values):
+        reason = f"files named as in 2013 to 2015, values {sorted(values)}"
+        return LabelScheme(4, False, reason, non_enhancing=3 if 3 in values else None)
+    if enhancing is None:
+        raise InputError(
+            f"The files are named as in 2012 to 2015, and their labels are {sorted(values)}, without 4. In 2012 they "
+            "are 1 oedema and 2 core, which has no enhancing tumour to train on. For labels of 2013 to 2015 without "
+            "any 4, pass --enhancing-label 4."
+        )
+    if enhancing != 3 or 4 in values:
+        raise InputError(
+            f"--enhancing-label {enhancing} does not fit files named as in 2013, whose labels have 4 for it."
+        )
+    return LabelScheme(3, False, "as told by --enhancing-label")
 
 
 def brats_label_values(labels: DatasetLabels, style: Style) -> dict[int, int]:
@@ -137,7 +161,8 @@ def convert_brats_labels(
         The files written.
 
     Raises:
-        InputError: Unknown style, no files, unreadable files or unknown values, all listed; nothing is written.
+        InputError: Unknown style, no files, unreadable files or unknown values, all listed, and nothing is written; or
+            the first file that cannot be written, with those before it complete.
     """
     if style not in ("2020", "2023"):
         raise InputError(f"Unknown style '{style}'; there are 2020 and 2023.")
@@ -158,7 +183,13 @@ def convert_brats_labels(
         raise InputError(problems)
     output.mkdir(parents=True, exist_ok=True)
     written = [output / path.name for path in files]
-    map_cases(write_mapped, [(*pair, mapping) for pair in zip(files, written, strict=True)], num_processes, "Writing")
+    map_cases(
+        write_mapped,
+        [(*pair, mapping) for pair in zip(files, written, strict=True)],
+        num_processes,
+        "Writing",
+        stop_at_first=True,
+    )
     return written
 
 
@@ -168,7 +199,7 @@ def label_values(path: Path) -> set[int]:
     Raises:
         InputError: The file is unreadable or truncated, or holds values that are not whole numbers.
     """
-    return set(np.unique(_label_map(path)[0]).astype(int).tolist())
+    return set(np.unique(read_brats_labels(path)[0]).astype(int).tolist())
 
 
 def write_mapped(source: Path, target: Path, mapping: Mapping[int, int]) -> None:
@@ -179,7 +210,7 @@ def write_mapped(source: Path, target: Path, mapping: Mapping[int, int]) -> None
         target: File to write; complete or not there.
         mapping: Old value -> new value, 0 to 255.
     """
-    labels, image = _label_map(source)
+    labels, image = read_brats_labels(source)
     mapped = np.zeros(labels.shape, dtype=labels.dtype if labels.dtype.kind in "iu" else np.uint8)
     for old, new in mapping.items():
         mapped[labels == old] = new
@@ -188,15 +219,3 @@ def write_mapped(source: Path, target: Path, mapping: Mapping[int, int]) -> None
     header.set_slope_inter(1, 0)
     with atomic_path(target) as temporary:
         nibabel.save(type(image)(mapped, image.affine, header), temporary)
-
-
-def _label_map(path: Path) -> tuple[np.ndarray, nibabel.Nifti1Image]:
-    check_complete(path)
-    try:
-        image = nibabel.load(path)
-        labels = np.asanyarray(image.dataobj)
-    except Exception as error:  # nibabel has several of its own, NumPy and the operating system add theirs
-        raise InputError(f"{path}: cannot be read ({error}).") from None
-    if not (np.isfinite(labels).all() and (labels == np.rint(labels)).all()):
-        raise InputError(f"{path}: not a label image, its values are not all whole numbers.")
-    return labels, image

@@ -1,5 +1,6 @@
 """Conversion of BraTS data sets of every year, and of predictions back."""
 
+import errno
 import gzip
 import json
 import os
@@ -7,6 +8,7 @@ import os
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from label_cases import BRATS_DATASET, PLAIN_DATASET, tumour, write_dataset_json
 
 from nnunet_ext.datasets.brats import convert_brats
@@ -48,7 +50,11 @@ def check_converted(folder, name, labels=LABELS_2023):
     np.testing.assert_array_equal(nibabel.load(folder / "labelsTr" / f"{name}.nii.gz").dataobj, labels)
 
 
+WORDS_2012 = {"T1": "_T1", "T1ce": "_T1C", "T2": "_T2", "FLAIR": "_FLAIR", "seg": "_truth"}
+LABELS_2013 = np.where((LABELS_2020 == 1) & (np.arange(14)[:, None, None] > 4), 3, LABELS_2020)  # part of the core
+
 LAYOUTS = {
+    "2013": ("HG/0001", "BRATS_HG0001", WORDS_2012, ".nii", LABELS_2013),
     "2018": ("HGG/Brats18_A_1", "Brats18_A_1", LEGACY, ".nii.gz", LABELS_2020),
     "2019": ("LGG/BraTS19_A_1", "BraTS19_A_1", LEGACY, ".nii", LABELS_2020),
     "2020": (
@@ -75,6 +81,73 @@ def test_layout_is_recognised(tmp_path, year):
     assert list(content["channel_names"].values()) == list(CHANNELS)
     assert (content["numTraining"], content["file_ending"]) == (1, ".nii.gz")
     assert read_dataset_labels(result.folder / "dataset.json").is_brats
+
+
+def write_metaimage(path, array, affine=AFFINE):
+    image = SimpleITK.GetImageFromArray(array.T)
+    lps = np.diag([-1, -1, 1, 1]) @ affine
+    image.SetOrigin(lps[:3, 3].tolist())
+    image.SetDirection(lps[:3, :3].ravel().tolist())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    SimpleITK.WriteImage(image, str(path))
+
+
+def write_case_of_2013(folder):
+    """As the challenge distributed it: MetaImages in folders of their own, named by an anonymous number."""
+    words = {"T1": "O.MR_T1.684", "T1ce": "O.MR_T1c.686", "T2": "O.MR_T2.685", "FLAIR": "O.MR_Flair.687"}
+    for value, channel in enumerate(CHANNELS, start=1):
+        name = f"VSD.Brain.XX.{words[channel]}"
+        array = np.full(LABELS_2023.shape, value, dtype=np.int16)
+        write_metaimage(folder / name.rpartition(".")[0] / f"{name}.mha", array)
+    truth = "VSD.Brain_3more.XX.XX.OT.6560"
+    write_metaimage(folder / truth / f"{truth}.mha", LABELS_2013.astype(np.int16))
+
+
+def test_metaimages_of_2013_become_nifti_with_the_same_voxels(tmp_path):
+    for grade in ("HG", "LG"):
+        write_case_of_2013(tmp_path / "source" / grade / "0001")
+    result = convert(tmp_path)
+    assert (result.num_cases, result.scheme.enhancing, result.scheme.non_enhancing) == (2, 4, 3)
+    for name in ("HG_0001", "LG_0001"):
+        check_converted(result.folder, name)
+
+
+def test_truncated_metaimage_is_named(tmp_path):
+    write_case_of_2013(tmp_path / "source" / "0001")
+    path = next((tmp_path / "source").rglob("*T1c*.mha"))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"T1c\.686\.mha: cannot be read, or is truncated"):
+        convert(tmp_path)
+
+
+def test_labels_of_2012_have_no_regions(tmp_path):
+    write_case(tmp_path / "source", "BRATS_HG0001", WORDS_2012, labels=(LABELS_2020 > 0) + (LABELS_2020 == 1))
+    with pytest.raises(InputError, match="In 2012 they are 1 oedema and 2 core"):
+        convert(tmp_path)
+
+
+def test_links_to_folders_and_files_are_followed(tmp_path):
+    for name in "ABCD":
+        write_case(tmp_path / "store" / name, name)
+    source = tmp_path / "source"
+    (source / "C").mkdir(parents=True)
+    (tmp_path / "store" / "A").rename(source / "A")
+    (source / "B").symlink_to(tmp_path / "store" / "B")
+    for path in (tmp_path / "store" / "C").iterdir():
+        (source / "C" / path.name).symlink_to(path)
+    (source / "D").symlink_to(tmp_path / "store" / "D", target_is_directory=True)
+    (source / "A" / "loop").symlink_to(source)
+    result = convert(tmp_path)
+    assert result.num_cases == 4
+    for name in "ABCD":
+        check_converted(result.folder, name)
+
+
+def test_link_that_leads_nowhere_is_an_error(tmp_path):
+    write_case(tmp_path / "source" / "A", "A")
+    (tmp_path / "source" / "B").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"source/B: a link to .*/gone, which does not exist"):
+        convert(tmp_path)
 
 
 def test_images_in_folders_of_their_own_name_are_found(tmp_path):
@@ -132,6 +205,10 @@ def test_resection_cavity_becomes_a_fourth_region(tmp_path):
         ({0, 1, 2}, "2023", None, 3),
         ({0, 1, 2, 3}, "legacy", 3, 3),
         ({0, 1, 2, 4}, "2023", 4, 4),
+        ({0, 1, 2, 3, 4}, "2012", None, 4),
+        ({0, 1, 2, 4}, "2012", None, 4),
+        ({0, 1, 2}, "2012", 4, 4),
+        ({0, 1, 2, 3}, "2012", 3, 3),
     ],
 )
 def test_enhancing_label_is_recognised(values, naming, enhancing, expected):
@@ -145,6 +222,7 @@ def test_enhancing_label_is_recognised(values, naming, enhancing, expected):
         ({0, 1, 2, 3, 4}, "legacy", "A", "beside 4"),
         ({0, 1, 2, 4}, "2023", "A", "only label 4"),
         ({0, 5}, "2023", "A", r"\[5\]"),
+        ({0, 1, 2, 3}, "2012", "A", "without 4"),
         ({0, 1, 2, 3, 4}, "2023", "BraTS-PED-00001-000", "PED"),
     ],
 )
@@ -262,14 +340,73 @@ def test_rerun_after_an_interruption_completes_the_data_set(tmp_path):
     assert (result.num_already_there, convert(tmp_path).num_already_there) == (0, 1)
 
 
-def test_changed_source_replaces_the_older_copy(tmp_path):
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("time", [1e9, 2e9])
+def test_changed_source_replaces_the_copy_whatever_its_age(tmp_path, ending, time):
+    write_case(tmp_path / "source", "A", ending=ending)
+    folder = convert(tmp_path).folder
+    path = tmp_path / "source" / f"A_t1{ending}"
+    write(path, np.full(LABELS_2023.shape, 9, dtype=np.int16))
+    os.utime(path, (time, time))
+    assert convert(tmp_path).num_already_there == 0
+    assert np.unique(nibabel.load(folder / "imagesTr" / "A_0000.nii.gz").dataobj).tolist() == [9]
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("size", [5, 60])
+def test_truncated_target_is_written_anew(tmp_path, ending, size):
+    write_case(tmp_path / "source", "A", ending=ending)
+    target = convert(tmp_path).folder / "imagesTr" / "A_0001.nii.gz"
+    time = target.stat().st_mtime_ns
+    target.write_bytes(target.read_bytes()[:size])
+    os.utime(target, ns=(time, time))
+    convert(tmp_path)
+    check_converted(target.parent.parent, "A")
+
+
+def test_foreign_label_in_the_target_is_refused(tmp_path):
     write_case(tmp_path / "source", "A")
     folder = convert(tmp_path).folder
-    path = tmp_path / "source" / "A_t1.nii.gz"
-    write(path, np.full(LABELS_2023.shape, 9, dtype=np.int16))
-    os.utime(path, (2e9, 2e9))
-    convert(tmp_path)
-    assert np.unique(nibabel.load(folder / "imagesTr" / "A_0000.nii.gz").dataobj).tolist() == [9]
+    write(folder / "labelsTr" / "Z.nii.gz", LABELS_2023)
+    with pytest.raises(InputError, match=r"labelsTr: holds files that are not in the source, for example Z\.nii\.gz"):
+        convert(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a/b c", "", "..", "a b"])
+def test_name_that_is_no_folder_name_is_refused(tmp_path, name):
+    write_case(tmp_path / "source", "A")
+    with pytest.raises(InputError, match="letters, digits"):
+        convert(tmp_path, name=name)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_folder_without_enhancing_tumour_is_warned_about(tmp_path):
+    write_case(tmp_path / "source" / "A", "A", labels=np.where(LABELS_2020 == 4, 1, LABELS_2020))
+    assert convert(tmp_path).warnings == ("no case has enhancing tumour (label 4); a model cannot learn it.",)
+    write_case(tmp_path / "source" / "B", "B")
+    assert convert(tmp_path).warnings == ()
+
+
+@pytest.mark.parametrize("place", ["images", "labels"])
+def test_full_disk_is_one_message(tmp_path, monkeypatch, place):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for name in "ABC":
+        write_case(tmp_path / "source", name)
+    if place == "images":
+        monkeypatch.setattr("shutil.copyfile", full)
+        call = convert
+    else:
+        folder = convert(tmp_path).folder
+        monkeypatch.setattr("nibabel.save", full)
+
+        def call(path):
+            return convert_brats_labels(folder / "labelsTr", path / "back", "2020", num_processes=1)
+
+    with pytest.raises(InputError, match="No space left on device") as caught:
+        call(tmp_path)
+    assert len(caught.value.problems) == 1
 
 
 def test_target_with_other_contents_is_refused(tmp_path):
