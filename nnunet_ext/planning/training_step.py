@@ -1,12 +1,9 @@
 """A trainer's training step without data or files: the memory it holds and the arithmetic it does, counted."""
 
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from collections.abc import Iterable
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
-from io import StringIO
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -19,6 +16,7 @@ from nnunet_ext.counting.arithmetic import operation_counter
 from nnunet_ext.counting.cuda_precision import cuda_mixed_precision
 from nnunet_ext.counting.tensor_bytes import TensorBytes
 from nnunet_ext.trainers.base import MethodTrainer
+from nnunet_ext.trainers.without_output import without_output
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class TrainingStep:
     ):
         labels = {name: value for name, value in dataset_json["labels"].items() if name != "ignore"}
         self.mixed_precision = mixed_precision
-        with _no_output():
+        with without_output():
             trainer = trainer_class(
                 deepcopy(plans) | {"continue_training": False},
                 configuration,
@@ -172,18 +170,3 @@ def step_cost(
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-@contextmanager
-def _no_output() -> Iterator[None]:
-    """Trainers open a log when they are made: let it be one that is thrown away, on no service."""
-    kept = {name: os.environ.get(name) for name in ("nnUNet_results", "nnUNet_wandb_enabled")}
-    with TemporaryDirectory() as folder, redirect_stdout(StringIO()):
-        os.environ.update(nnUNet_results=folder, nnUNet_wandb_enabled="0")
-        try:
-            yield
-        finally:
-            for name, value in kept.items():
-                os.environ.pop(name, None)
-                if value is not None:
-                    os.environ[name] = value

@@ -1,5 +1,6 @@
 """nnU-Net's search for the best configuration among given models, with what is needed to apply its result."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from nnunetv2.evaluation.find_best_configuration import find_best_configuration
 
 from nnunet_ext.errors import UserError
 from nnunet_ext.files.atomic import atomic_folder
+from nnunet_ext.workflow.fold_plans import check_fold_plans
 
 
 class ModelNameError(UserError):
@@ -36,9 +38,16 @@ def write_best_configuration(
 
     Raises:
         ModelNameError: A name has not three parts.
+        OtherPlansError: A fold was trained with other plans than there are now.
         InputError: ``output`` holds something already, or it cannot be written.
     """
     trained = tuple(_parts(model) for model in models)
+    for model in models:
+        for fold in folds:
+            check_fold_plans(
+                Path(os.environ["nnUNet_results"], dataset, model, f"fold_{fold}"),
+                Path(os.environ["nnUNet_preprocessed"], dataset),
+            )
     result = find_best_configuration(
         dataset,
         trained,

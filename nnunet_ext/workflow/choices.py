@@ -2,9 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from nnunet_ext.planning.plans_file import CHANGES, parse_assignments, plans_wit
 from nnunet_ext.planning.plans_name import check_plain, plans_name
 from nnunet_ext.plans.network_entry import resolved_configuration
 from nnunet_ext.plans.settings import PLANS_KEY
+from nnunet_ext.workflow.trainer_lookup import OWN, find_trainer
 
 PREVIOUS_STAGE = {"3d_cascade_fullres": "3d_lowres"}  # as nnU-Net's planner names them
 CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres")  # of nnU-Net's planners
@@ -128,28 +127,11 @@ def _dataset_folder(raw: Path, dataset: str) -> Path:
 
 def _own_trainers(names: Sequence[str]) -> list[str]:
     """Those of the trainers that are this package's own."""
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-
-    from nnunet_ext.trainers import TRAINERS
-
-    own = {trainer.__name__ for trainer in TRAINERS}
     if not names or len(set(names)) < len(names):
         raise WorkflowError(f"Name every trainer once: {list(names)}.")
     for name in names:
-        if name in own:
-            continue
-        try:
-            with redirect_stdout(StringIO()):  # nnU-Net reports where it searches
-                recursive_find_trainer_class_by_name(name)
-        except RuntimeError:
-            raise WorkflowError(
-                f"nnU-Net finds no trainer '{name}'. This package has {', '.join(sorted(own))}."
-            ) from None
-        except Exception as error:  # of a module that nnU-Net has imported on its search
-            raise WorkflowError(
-                f"nnU-Net cannot look for trainer '{name}' ({type(error).__name__}: {error}). Run: nnunet_ext doctor"
-            ) from error
-    return [name for name in names if name in own]
+        find_trainer(name)
+    return [name for name in names if name in OWN]
 
 
 def _check_folds(folds: Sequence[int]) -> None:
@@ -200,9 +182,7 @@ def _check_settings(
     dataset_json: dict[str, Any],
 ) -> None:
     """Raise what ``nnunet_ext plan`` and the trainings would raise."""
-    from nnunet_ext.planning.command import trainer_by_name
-
-    trainer_class = trainer_by_name(trainer)
+    trainer_class = OWN[trainer]
     if plans is None:
         trainer_class.settings_for({k: v for k, v in values.items() if k not in CHANGES}, dataset_json, [])
         axes = {name: 2 if name == "2d" else 3 for name in choices.configurations}

@@ -1,5 +1,6 @@
 """One fold's training: started, continued or only validated, whatever an earlier run left."""
 
+import os
 from pathlib import Path
 from zipfile import is_zipfile
 
@@ -27,6 +28,7 @@ def prepare_fold(folder: Path) -> tuple[list[str], list[str]]:
 
     Raises:
         TrainingError: Another process trains this fold.
+        OtherPlansError: It was trained, wholly or in part, with other plans than there are now.
     """
     folder.mkdir(parents=True, exist_ok=True)
     notes = []
@@ -39,7 +41,13 @@ def prepare_fold(folder: Path) -> tuple[list[str], list[str]]:
     except OSError as error:
         notes.append(f"No lock for {folder} ({error}): make sure that nothing else trains there.")
     notes += set_broken_checkpoints_aside(folder)
-    return options_for(folder), notes
+    options = options_for(folder)
+    preprocessed = os.environ.get("nnUNet_preprocessed")
+    if options and preprocessed:
+        from nnunet_ext.workflow.fold_plans import check_fold_plans  # new trainings need not wait for nnU-Net here
+
+        check_fold_plans(folder, Path(preprocessed, folder.parent.parent.name))
+    return options, notes
 
 
 def options_for(folder: Path) -> list[str]:

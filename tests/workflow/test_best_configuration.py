@@ -28,6 +28,11 @@ def search(tmp_path, monkeypatch):
         }
 
     monkeypatch.setattr(best_configuration, "find_best_configuration", find_best_configuration)
+    monkeypatch.setattr(
+        best_configuration, "check_fold_plans", lambda *folders: arguments.setdefault("checked", []).append(folders)
+    )
+    for name in ("results", "preprocessed"):
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
     return arguments
 
 
@@ -39,6 +44,14 @@ def test_exactly_the_given_models_are_compared(tmp_path, search):
         {"trainer": "B", "plans": "PlansOfB", "configuration": "2d"},
     )
     assert (search["folds"], search["allow_ensembling"], search["num_processes"]) == ((0, 2), True, 3)
+
+
+def test_every_fold_must_have_been_trained_with_the_plans_that_there_are(tmp_path, search):
+    write_best_configuration("Dataset137_BraTS", MODELS, [0, 2], tmp_path / "best", True, 3)
+    results, preprocessed = (tmp_path / name / "Dataset137_BraTS" for name in ("results", "preprocessed"))
+    assert search["checked"] == [
+        (results / model / f"fold_{fold}", preprocessed) for model in MODELS for fold in (0, 2)
+    ]
 
 
 def test_folder_holds_what_applying_the_result_needs(tmp_path, search):
