@@ -18,6 +18,7 @@ from nnunet_ext.architectures import (
     NestedUNet,
     NetworkOutput,
     SegResNetVAE,
+    SliceOutput,
     fusion_system,
 )
 from nnunet_ext.losses import ModalityPairingLoss, SliceCrossEntropyLoss, SliceFocalLoss
@@ -194,13 +195,12 @@ def _first_stages(size: Size, first: int, end: int, features: int) -> dict[str, 
     }
 
 
-def slice_loss(slice_logits: Tensor, target: Tensor) -> Tensor:
+def slice_loss(output: SliceOutput, target: Tensor) -> Tensor:
     """Focal loss and cross entropy of slice logits."""
     axis = target.ndim - 2 if target.ndim == 4 else None
     target = target[:, None]
-    return SliceFocalLoss(axis, regions=False)(slice_logits, target) + SliceCrossEntropyLoss(axis, regions=False)(
-        slice_logits, target
-    )
+    losses = SliceFocalLoss(axis, regions=False), SliceCrossEntropyLoss(axis, regions=False)
+    return losses[0](output, target) + losses[1](output, target)
 
 
 PLAIN = Row("PlainConvUNet", lambda size: PlainConvUNet(**unet_kwargs(size)))

@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from training_step import Step, environment
 
+from nnunet_ext.architectures.slice_network import SliceNetwork
 from nnunet_ext.counting.arithmetic import operation_counter
 from nnunet_ext.testing import Case, make_batch, make_trainer
 from nnunet_ext.trainers import TRAINERS
@@ -47,6 +48,8 @@ class Network:
         torch.manual_seed(0)
         with contextlib.redirect_stdout(io.StringIO()):
             trainer = make_trainer(trainer_class, case, folder / trainer_class.__name__, device=device)
+        if isinstance(network := getattr(trainer.network, "_orig_mod", trainer.network), SliceNetwork):
+            network.mirror_axes = ()  # one pass, as the others make
         self.name, self.trainer = trainer_class.__name__, trainer
         images, target = make_batch(trainer, case)
         self.images = images.to(device)

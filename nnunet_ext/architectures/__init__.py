@@ -11,7 +11,7 @@ from nnunet_ext.architectures.modality_pairing import ModalityPairingUNet
 from nnunet_ext.architectures.nested_unet import NestedUNet
 from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.segresnet_vae import SegResNetVAE
-from nnunet_ext.architectures.slice_classifier import SliceClassifier, gate_logits
+from nnunet_ext.architectures.slice_classifier import SliceClassifier, SliceOutput, gate_logits
 
 __all__ = [
     "AttentionFusionUNet",
@@ -22,5 +22,6 @@ __all__ = [
     "NetworkOutput",
     "SegResNetVAE",
     "SliceClassifier",
+    "SliceOutput",
     "gate_logits",
 ]

@@ -7,19 +7,18 @@ MICCAI 2019. Sizes that the paper does not print were found from the parameter c
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import Tensor, nn
 
 from nnunet_ext.architectures.fusion_decoder import CoarseHead, FusionDecoder
 from nnunet_ext.architectures.fusion_encoder import Attention, FusionEncoder
-from nnunet_ext.architectures.plannable_network import PlannableNetwork
+from nnunet_ext.architectures.method_network import MethodNetwork
 from nnunet_ext.architectures.presence import first_present, present_modalities
 from nnunet_ext.architectures.stream_fusion import FUSION_RULES, stream_widths
 
 Decoder = Literal["interpolation", "transposed", "none"]
 
 
-class AttentionFusionUNet(PlannableNetwork):
+class AttentionFusionUNet(MethodNetwork):
     """Master and assistant streams, fused at every level under the master's attention, and a U-Net decoder.
 
     The defaults are the proposed network; ``fusion``, ``attention``, ``decoder`` and the widths give the other rows of
@@ -62,6 +61,8 @@ class AttentionFusionUNet(PlannableNetwork):
             is empty or names a channel that is not a modality; fusion or master's attention with one stream.
     """
 
+    negative_slope = 1e-2  # of nnU-Net's leaky ReLU
+
     def __init__(
         self,
         input_channels: int,
@@ -91,9 +92,7 @@ class AttentionFusionUNet(PlannableNetwork):
         heat_map_order: Sequence[int] | None = None,
         deep_supervision: bool = False,
     ):
-        super().__init__()
-        if deep_supervision:
-            raise ValueError("AttentionFusionUNet has no deep supervision; the paper has none.")
+        super().__init__(input_channels, deep_supervision)
         _check_lengths(
             n_stages,
             features_per_stage=features_per_stage,
@@ -126,8 +125,6 @@ class AttentionFusionUNet(PlannableNetwork):
         self.streams = [list(stream) for stream in streams]
         self.n_modalities = n_modalities
         self.heat_map_order = None if heat_map_order is None else list(heat_map_order)
-        self.input_channels = input_channels
-        self.deep_supervision = False
         stream_features = stream_widths(features_per_stage, len(streams) if stream_width == "share" else 1)
         block_kwargs = {
             "conv_bias": conv_bias,
@@ -170,11 +167,6 @@ class AttentionFusionUNet(PlannableNetwork):
         Each level holds one map for each of ``encoder.mapped_streams``; none for networks without attention.
         """
         return self.encode(x)[1]
-
-    @staticmethod
-    def initialize(module: nn.Module) -> None:
-        """Initialise the weights of one module, He's way, as nnU-Net's plain U-Net."""
-        InitWeights_He(1e-2)(module)
 
 
 def _check_lengths(length: int, **arguments: Sequence) -> None:

@@ -11,13 +11,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU
-from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import Tensor, nn
 
 from nnunet_ext.architectures.bifpn_layer import BiFPNLayer
-from nnunet_ext.architectures.network_output import NetworkOutput
-from nnunet_ext.architectures.plannable_network import PlannableNetwork
-from nnunet_ext.architectures.slice_classifier import SliceClassifier, gate_logits
+from nnunet_ext.architectures.slice_classifier import SliceClassifier
+from nnunet_ext.architectures.slice_network import SliceNetwork
 
 LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}  # dimensions of a batch -> interpolation
 CONVOLUTION = {4: F.conv2d, 5: F.conv3d}
@@ -115,7 +113,7 @@ class DecoderBranch(nn.Module):
         return x
 
 
-class BiFPNet(PlannableNetwork):
+class BiFPNet(SliceNetwork):
     """Residual encoder, BiFPN layers, panoptic decoder, and a slice classifier on the decoder's features.
 
     Stages are the encoder's scales: unlike nnU-Net's networks this one computes nothing at full resolution, so its
@@ -132,7 +130,8 @@ class BiFPNet(PlannableNetwork):
         regions: Whether these are regions, or classes with the background first.
         slice_axis: Spatial axis of the slices; None where the input is one slice (2d).
         slice_classifier: Whether the network has the classification branch.
-        gate_slices: Whether slices that the classifier calls negative are emptied in eval mode.
+        gate_slices: See :class:`SliceNetwork`.
+        mirror_axes: See :class:`SliceNetwork`.
         pyramid_features: Features of BiFPN layers and decoder; None is 16 times the first scale's (256 in Sec. 2.1).
         n_pyramid_layers: BiFPN layers; 3 in Sec. 2.1.
         classifier_features: See :class:`SliceClassifier`; None is twice the pyramid's (512 in Table 2).
@@ -164,6 +163,7 @@ class BiFPNet(PlannableNetwork):
         slice_axis: int | None,
         slice_classifier: bool = True,
         gate_slices: bool = True,
+        mirror_axes: Sequence[int] | None = None,
         pyramid_features: int | None = None,
         n_pyramid_layers: int = 3,
         classifier_features: int | None = None,
@@ -178,16 +178,14 @@ class BiFPNet(PlannableNetwork):
         nonlin_kwargs: dict[str, Any] | None = None,
         deep_supervision: bool = False,
     ):
-        super().__init__()
-        if deep_supervision:
-            raise ValueError("BiFPNet has one segmentation output: set deep_supervision to False.")
-        self.input_channels = input_channels
-        self.deep_supervision = False
-        self.regions = regions
-        self.slice_axis = slice_axis
-        self.gate_slices = gate_slices
-        # The training turns this on for its log, also where the gate is off; it does not change the logits.
-        self.classify_in_eval = False
+        super().__init__(
+            input_channels,
+            regions=regions,
+            slice_axis=slice_axis,
+            gate_slices=gate_slices,
+            mirror_axes=mirror_axes,
+            deep_supervision=deep_supervision,
+        )
         options: dict[str, Any] = {
             "conv_bias": conv_bias,
             "norm_op": norm_op,
@@ -195,8 +193,8 @@ class BiFPNet(PlannableNetwork):
             "nonlin": nonlin,
             "nonlin_kwargs": nonlin_kwargs,
         }
-        width = pyramid_features or 16 * features_per_stage[0]
         dropout: dict[str, Any] = {"dropout_op": dropout_op, "dropout_op_kwargs": dropout_op_kwargs}
+        width = pyramid_features or 16 * features_per_stage[0]
         self.encoder = nn.ModuleList(
             EncoderBlock(before, after, conv_op, kernel_size, stride, **dropout, **options)
             for before, after, kernel_size, stride in zip(
@@ -229,19 +227,6 @@ class BiFPNet(PlannableNetwork):
                 **options,
             )
 
-    def forward(self, x: Tensor) -> Tensor | NetworkOutput:
-        """Logits of the input's size; in training with a classifier also slice logits ``(B, R, slices)``."""
-        maps = self.decoder_maps(x)
-        logits = resized(self._logits(maps), x.shape[2:])
-        if self.classifier is None:
-            return logits
-        if self.training:
-            return NetworkOutput(logits, self.classifier(_concatenated(maps)))
-        if not (self.gate_slices or self.classify_in_eval):
-            return logits
-        slice_logits = self.classifier(_concatenated(maps))
-        return gate_logits(logits, slice_logits, self.slice_axis, self.regions) if self.gate_slices else logits
-
     def encoder_features(self, x: Tensor) -> list[Tensor]:
         """Table 1's maps, ``(B, features_per_stage[i], *spatial)``, finest first."""
         maps = []
@@ -250,7 +235,7 @@ class BiFPNet(PlannableNetwork):
             maps.append(x)
         return maps
 
-    def decoder_maps(self, x: Tensor) -> list[Tensor]:
+    def head_features(self, x: Tensor) -> list[Tensor]:
         """The decoder's features of each level before the last upsampling, which takes all of them to the finest scale.
 
         Concatenated at the finest scale they are ``(B, n_stages * pyramid_features, *spatial / stride)``.
@@ -260,24 +245,19 @@ class BiFPNet(PlannableNetwork):
         branches = zip(self.decoder, self.pyramid(maps), strict=True)
         return [branch(level, sizes) for branch, level in branches]
 
-    def _logits(self, maps: Sequence[Tensor]) -> Tensor:
-        """The head on the concatenated maps, at the finest scale.
+    def concatenated(self, features: Sequence[Tensor]) -> Tensor:
+        """All features at the finest scale."""
+        return torch.cat([resized(level, features[0].shape[2:]) for level in features], 1)
+
+    def final_logits(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """The head on the concatenated features, at the finest scale, then at the input's size.
 
         It is a 1x1 convolution, which commutes with linear interpolation and splits into a sum over the maps: so a few
         logits are interpolated in place of all features, which need not be concatenated for it either.
         """
-        convolution, size = CONVOLUTION[maps[0].ndim], maps[0].shape[2:]
-        finest, *coarser = self.head.get_parameter("weight").chunk(len(maps), 1)
-        logits = convolution(maps[0], finest, self.head.get_parameter("bias"))
-        for level, weight in zip(maps[1:], coarser, strict=True):
-            logits = logits + resized(convolution(level, weight), size)
-        return logits
-
-    @staticmethod
-    def initialize(module: nn.Module) -> None:
-        """He initialisation of the convolutions for ReLU."""
-        InitWeights_He(0)(module)
-
-
-def _concatenated(maps: Sequence[Tensor]) -> Tensor:
-    return torch.cat([resized(level, maps[0].shape[2:]) for level in maps], 1)
+        convolution, finest_size = CONVOLUTION[features[0].ndim], features[0].shape[2:]
+        finest, *coarser = self.head.get_parameter("weight").chunk(len(features), 1)
+        logits = convolution(features[0], finest, self.head.get_parameter("bias"))
+        for level, weight in zip(features[1:], coarser, strict=True):
+            logits = logits + resized(convolution(level, weight), finest_size)
+        return resized(logits, size)

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from dynamic_network_architectures.building_blocks.helper import get_matching_convtransp, maybe_convert_scalar_to_list
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import StackedConvBlocks
-from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from nnunet_ext.architectures.branches import BranchInputConv, BranchwiseConv
+from nnunet_ext.architectures.method_network import MethodNetwork
 from nnunet_ext.architectures.network_output import NetworkOutput
-from nnunet_ext.architectures.plannable_network import PlannableNetwork
 
 NEGATIVE_SLOPE = 1e-2  # of the leaky ReLU that nnU-Net initializes for
 
@@ -38,7 +37,7 @@ class PairingOutput(NamedTuple):
     paired: Tensor | None = None
 
 
-class ModalityPairingUNet(PlannableNetwork):
+class ModalityPairingUNet(MethodNetwork):
     """Parallel U-Nets, one a group of modalities, densely connected to each other.
 
     Every encoder layer after the first sees all branches (Eq. 2). The first convolution of a decoder block sees its own
@@ -77,6 +76,8 @@ class ModalityPairingUNet(PlannableNetwork):
 
     # Submodules without which predictions are the same. `inference_only=True` builds the network without them.
     training_only: ClassVar[tuple[str, ...]] = ("branch_classifiers",)
+    has_deep_supervision = True
+    negative_slope = NEGATIVE_SLOPE
 
     def __init__(
         self,
@@ -101,10 +102,8 @@ class ModalityPairingUNet(PlannableNetwork):
         deep_supervision: bool = False,
         inference_only: bool = False,
     ):
-        super().__init__()
+        super().__init__(input_channels, deep_supervision)
         check_groups(modality_groups, input_channels)
-        self.input_channels = input_channels
-        self.deep_supervision = deep_supervision
         self.num_branches = branches = len(modality_groups)
         shared = [c for c in range(input_channels) if not any(c in group for group in modality_groups)]
         features = _per_stage(features_per_stage, n_stages)
@@ -217,10 +216,10 @@ class ModalityPairingUNet(PlannableNetwork):
         own = () if self.branch_classifiers is None else self.branch_classifiers(x).chunk(self.num_branches, dim=1)
         return NetworkOutput(output, PairingOutput(x.chunk(self.num_branches, dim=1), own))
 
-    @staticmethod
-    def initialize(module: nn.Module) -> None:
+    @classmethod
+    def initialize(cls, module: nn.Module) -> None:
         """He initialization, as nnU-Net's U-Net; the two parts of a decoder's first convolution are drawn as one."""
-        InitWeights_He(NEGATIVE_SLOPE)(module)
+        super().initialize(module)
         # nn.Module.apply comes to the network last, when its convolutions have been drawn each for its own inputs
         if isinstance(module, ModalityPairingUNet):
             for own, skip in zip(module.own_convs, module.skip_convs, strict=True):

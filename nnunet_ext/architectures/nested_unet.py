@@ -6,23 +6,22 @@ the papers.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from dynamic_network_architectures.building_blocks.helper import get_matching_pool_op
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import StackedConvBlocks
-from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import Tensor, nn
 
-from nnunet_ext.architectures.network_output import NetworkOutput
-from nnunet_ext.architectures.plannable_network import PlannableNetwork
-from nnunet_ext.architectures.slice_classifier import SliceClassifier, gate_logits
+from nnunet_ext.architectures.slice_classifier import SliceClassifier
+from nnunet_ext.architectures.slice_network import SliceNetwork
 
 LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}  # dimensions of a batch -> interpolation
 
 
-class NestedUNet(PlannableNetwork):
+class NestedUNet(SliceNetwork):
     """U-Net with dense skip nodes, one full-resolution head for each depth, and a slice classifier.
 
     Node ``X(i, j)`` (level i, column j) joins ``X(i, 0..j-1)`` and the upsampled ``X(i+1, j-1)``. Heads sit on
@@ -40,7 +39,8 @@ class NestedUNet(PlannableNetwork):
         slice_axis: Spatial axis of the slices; None where the input is one slice (2d).
         n_conv_per_stage: Convolutions of a node; 2 in the paper.
         slice_classifier: Whether the network has the classification branch.
-        gate_slices: Whether slices that the classifier calls negative are emptied in eval mode.
+        gate_slices: See :class:`SliceNetwork`.
+        mirror_axes: See :class:`SliceNetwork`.
         classifier_features: See :class:`SliceClassifier`; None is 8 times the first level's (256 in the paper).
         lstm_layers: 3 in Table 3.
         lstm_dropout: See :class:`SliceClassifier`.
@@ -71,6 +71,7 @@ class NestedUNet(PlannableNetwork):
         n_conv_per_stage: int = 2,
         slice_classifier: bool = True,
         gate_slices: bool = True,
+        mirror_axes: Sequence[int] | None = None,
         classifier_features: int | None = None,
         lstm_layers: int = 3,
         lstm_dropout: float = 0.2,
@@ -83,19 +84,17 @@ class NestedUNet(PlannableNetwork):
         nonlin_kwargs: dict[str, Any] | None = None,
         deep_supervision: bool = False,
     ):
-        super().__init__()
-        if deep_supervision:
-            raise ValueError("NestedUNet has no deep supervision of lower resolutions: set deep_supervision to False.")
+        super().__init__(
+            input_channels,
+            regions=regions,
+            slice_axis=slice_axis,
+            gate_slices=gate_slices,
+            mirror_axes=mirror_axes,
+            deep_supervision=deep_supervision,
+        )
         if n_stages < 2:
             raise ValueError(f"NestedUNet needs at least two stages, got {n_stages}.")
-        self.input_channels = input_channels
-        self.deep_supervision = False
         self.n_stages = n_stages
-        self.regions = regions
-        self.slice_axis = slice_axis
-        self.gate_slices = gate_slices
-        # The training turns this on for its log, also where the gate is off; it does not change the logits.
-        self.classify_in_eval = False
         options: dict[str, Any] = {
             "conv_bias": conv_bias,
             "norm_op": norm_op,
@@ -107,24 +106,21 @@ class NestedUNet(PlannableNetwork):
         self.pools = nn.ModuleList(
             pool_op(list(strides[level]), list(strides[level]), ceil_mode=True) for level in range(1, n_stages)
         )
+        node = partial(
+            StackedConvBlocks,
+            n_conv_per_stage,
+            conv_op,
+            initial_stride=1,
+            dropout_op=dropout_op,
+            dropout_op_kwargs=dropout_op_kwargs or {},
+            **options,
+        )
         self.nodes = nn.ModuleDict()
         for column in range(n_stages):
             for level in range(n_stages - column):
-                width = features_per_stage[level]
-                if column > 0:
-                    node_input = column * width + features_per_stage[level + 1]
-                else:
-                    node_input = features_per_stage[level - 1] if level else input_channels
-                self.nodes[_name(level, column)] = StackedConvBlocks(
-                    n_conv_per_stage,
-                    conv_op,
-                    node_input,
-                    width,
-                    kernel_sizes[level],
-                    1,
-                    dropout_op=dropout_op,
-                    dropout_op_kwargs=dropout_op_kwargs or {},
-                    **options,
+                channels = node_input_channels(level, column, input_channels, features_per_stage)
+                self.nodes[_name(level, column)] = node(
+                    input_channels=channels, output_channels=features_per_stage[level], kernel_size=kernel_sizes[level]
                 )
         self.heads = nn.ModuleList(conv_op(features_per_stage[0], num_classes, 1) for _ in range(n_stages - 1))
         self.classifier = None
@@ -141,19 +137,7 @@ class NestedUNet(PlannableNetwork):
                 **options,
             )
 
-    def forward(self, x: Tensor) -> Tensor | list[Tensor] | NetworkOutput:
-        """Logits of each head as a list, with a classifier also slice logits, in training; average logits in eval."""
-        features = self.top_nodes(x)
-        logits = [head(node) for head, node in zip(self.heads, features, strict=True)]
-        if self.training:
-            return logits if self.classifier is None else NetworkOutput(logits, self.classifier(torch.cat(features, 1)))
-        average = sum(logits[1:], logits[0]) / len(logits)
-        if self.classifier is None or not (self.gate_slices or self.classify_in_eval):
-            return average
-        slice_logits = self.classifier(torch.cat(features, 1))
-        return gate_logits(average, slice_logits, self.slice_axis, self.regions) if self.gate_slices else average
-
-    def top_nodes(self, x: Tensor) -> list[Tensor]:
+    def head_features(self, x: Tensor) -> list[Tensor]:
         """``X(0, 1..n_stages-1)``, each ``(B, features_per_stage[0], *spatial)``."""
         # levels[i] holds X(i, 0..) as far as they are computed.
         levels = [[self.nodes[_name(0, 0)](x)]]
@@ -166,10 +150,25 @@ class NestedUNet(PlannableNetwork):
                 skips.append(self.nodes[_name(above, column)](torch.cat([*skips, raised], 1)))
         return levels[0][1:]
 
-    @staticmethod
-    def initialize(module: nn.Module) -> None:
-        """He initialisation of the convolutions for ReLU."""
-        InitWeights_He(0)(module)
+    def concatenated(self, features: Sequence[Tensor]) -> Tensor:
+        """All features, ``(B, (n_stages - 1) * features_per_stage[0], *spatial)``."""
+        return torch.cat(list(features), 1)
+
+    def training_logits(self, features: Sequence[Tensor], size: Sequence[int]) -> list[Tensor]:
+        """Logits of each head."""
+        return [head(node) for head, node in zip(self.heads, features, strict=True)]
+
+    def final_logits(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """The average of the heads' logits."""
+        first, *others = self.training_logits(features, size)
+        return sum(others, first) / len(features)
+
+
+def node_input_channels(level: int, column: int, input_channels: int, features_per_stage: Sequence[int]) -> int:
+    """Channels that X(level, column) reads: of all earlier nodes of its level and of the raised one."""
+    if column > 0:
+        return column * features_per_stage[level] + features_per_stage[level + 1]
+    return features_per_stage[level - 1] if level else input_channels
 
 
 def _name(level: int, column: int) -> str:

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim, maybe_convert_scalar_to_list
-from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from nnunet_ext.architectures.autoencoder_branch import AutoencoderBranch, AutoencoderOutput
+from nnunet_ext.architectures.method_network import MethodNetwork
 from nnunet_ext.architectures.network_output import NetworkOutput
-from nnunet_ext.architectures.plannable_network import PlannableNetwork
 from nnunet_ext.architectures.segresnet import Decoder, Encoder
 
 PUBLISHED_BASE = 32  # "initial number of filters equal to 32", Sec. 3.1
@@ -24,7 +23,7 @@ PUBLISHED_REDUCED = 16  # VD's "Conv (16)", Table 1
 LEAST_LATENT, LEAST_REDUCED = 8, 4  # our choice: narrower networks than base 8 keep a usable bottleneck
 
 
-class SegResNetVAE(PlannableNetwork):
+class SegResNetVAE(MethodNetwork):
     """Myronenko's network: residual encoder, segmentation decoder, and an autoencoder branch for training.
 
     In training mode ``forward`` returns ``NetworkOutput(logits, AutoencoderOutput)``. In eval mode it returns
@@ -78,9 +77,7 @@ class SegResNetVAE(PlannableNetwork):
         deep_supervision: bool = False,
         inference_only: bool = False,
     ):
-        super().__init__()
-        if deep_supervision:
-            raise ValueError("SegResNetVAE has a single output and no deep supervision.")
+        super().__init__(input_channels, deep_supervision)
         if isinstance(features_per_stage, int):
             features_per_stage = [features_per_stage * 2**level for level in range(n_stages)]
         if isinstance(kernel_sizes, int):
@@ -100,10 +97,8 @@ class SegResNetVAE(PlannableNetwork):
         if not 1 <= image_channels <= input_channels:
             raise ValueError(f"image_channels is {image_channels}, but the input has {input_channels} channels.")
 
-        self.input_channels = input_channels
         self.image_channels = image_channels
         self.patch_size = tuple(patch_size)
-        self.deep_supervision = False
         self.encoder = Encoder(
             conv_op,
             input_channels,
@@ -173,11 +168,6 @@ class SegResNetVAE(PlannableNetwork):
             raise RuntimeError("This network was built without its autoencoder branch and can only predict.")
         noise = x.new_zeros(len(x), self.autoencoder.latent)
         return self.autoencoder(self.encoder(x)[-1], x[:, : self.image_channels], noise)
-
-    @staticmethod
-    def initialize(module: nn.Module) -> None:
-        """He initialization of convolutions for ReLU (not stated in the paper); PyTorch's own for dense layers."""
-        InitWeights_He(neg_slope=0)(module)
 
 
 def level_sizes(patch_size: Sequence[int], strides: Sequence[Sequence[int]], dimension: int) -> list[tuple[int, ...]]:

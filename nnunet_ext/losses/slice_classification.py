@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnunet_ext.architectures.slice_classifier import SliceOutput
 from nnunet_ext.losses.focal import FocalLoss, binary_focal
 from nnunet_ext.losses.precision import at_least_float32
 from nnunet_ext.losses.squared_dice import SquaredDiceLoss
@@ -17,7 +18,7 @@ class SliceLabels(NamedTuple):
 
     Attributes:
         positive: ``(B, R, slices)``, True where a slice has at least one voxel of the region.
-        counted: ``(B, 1, slices)``, False where every voxel of a slice is ignored.
+        counted: ``(B, 1, slices)``, False where every voxel of a slice is ignored, and where a slice is padding.
     """
 
     positive: Tensor
@@ -25,12 +26,19 @@ class SliceLabels(NamedTuple):
 
 
 def slice_labels(
-    target: Tensor, num_classes: int, slice_axis: int | None, regions: bool, ignore_label: int | None = None
+    target: Tensor,
+    content: Tensor,
+    num_classes: int,
+    slice_axis: int | None,
+    regions: bool,
+    ignore_label: int | None = None,
 ) -> SliceLabels:
     """Labels of slices from nnU-Net's target, that is, from the patch after augmentation.
 
     Args:
         target: nnU-Net's, see :class:`TargetFormat`.
+        content: ``(B, 1, slices)``, False for slices of padding, which do not count (``slices_with_content``). A slice
+            that holds a region counts in any case.
         num_classes: R: the number of regions, or of foreground classes.
         slice_axis: Spatial axis of the slices; None: everything is one slice.
         regions: See :class:`TargetFormat`.
@@ -38,10 +46,10 @@ def slice_labels(
     """
     target_format = TargetFormat(regions, ignore_label)
     positive = _any_in_plane(target_format.reference(target, num_classes), slice_axis)
-    counted = target_format.counted(target)
-    if counted is None:
-        return SliceLabels(positive, torch.ones_like(positive[:, :1]))
-    return SliceLabels(positive, _any_in_plane(counted, slice_axis))
+    counted = content | positive.any(1, keepdim=True)
+    if (not_ignored := target_format.counted(target)) is not None:
+        counted = counted & _any_in_plane(not_ignored, slice_axis)
+    return SliceLabels(positive, counted)
 
 
 def _any_in_plane(mask: Tensor, slice_axis: int | None) -> Tensor:
@@ -64,12 +72,14 @@ class SliceLoss(nn.Module):
         self.regions = regions
         self.ignore_label = ignore_label
 
-    def forward(self, slice_logits: Tensor, target: Tensor) -> Tensor:
-        """Loss of slice logits ``(B, R, slices)`` against nnU-Net's target."""
+    def forward(self, output: SliceOutput, target: Tensor) -> Tensor:
+        """Loss of the slice logits ``(B, R, slices)`` against nnU-Net's target; nan where any of them is nan."""
         positive, counted = slice_labels(
-            target, slice_logits.shape[1], self.slice_axis, self.regions, self.ignore_label
+            target, output.content, output.logits.shape[1], self.slice_axis, self.regions, self.ignore_label
         )
-        return mean_of_counted(self.each(zero_uncounted(slice_logits, counted), positive), counted)
+        loss = mean_of_counted(self.each(zero_uncounted(output.logits, counted), positive), counted)
+        # The LSTM joins all slices: one that is nan and does not count is a warning all the same.
+        return torch.where(output.logits.isnan().any(), torch.nan, loss)
 
     def each(self, slice_logits: Tensor, positive: Tensor) -> Tensor:
         """Loss of each slice and region, of the shape of both arguments."""

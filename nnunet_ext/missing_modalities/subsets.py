@@ -15,6 +15,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from rich.console import Console
 from rich.progress import track
 
+from nnunet_ext.architectures.slice_network import SliceNetwork
 from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.files.atomic import atomic_path, write_text_atomically
 from nnunet_ext.missing_modalities.channel_files import channel_files
@@ -190,4 +191,6 @@ def _load(choices: PredictionChoices, device: torch.device) -> nnUNetPredictor:
         raise UserError(f"nnU-Net does not find the trainer of {folder}. Run: nnunet_ext doctor") from None
     if predictor.configuration_manager.previous_stage_name is not None:
         raise UserError("Subsets of the second stage of a cascade are not supported; use its first stage.")
+    if not choices.mirroring and isinstance(predictor.network, SliceNetwork):
+        predictor.network.mirror_axes = ()  # these networks mirror their input themselves
     return predictor

@@ -8,6 +8,7 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
+from nnunet_ext.architectures.slice_classifier import slices_with_content
 from nnunet_ext.losses.slice_classification import slice_labels
 from nnunet_ext.trainers.slice_scores import SliceScores, count_slices, slice_scores
 from nnunet_ext.trainers.slice_trainer import SliceTrainer
@@ -19,6 +20,14 @@ class SliceClassifierTrainer(SliceTrainer):
     """Adds the scores of the slice classifier on validation patches to the training log."""
 
     slice_classifier = True
+
+    @property
+    def inference_allowed_mirroring_axes(self) -> None:
+        """None, whatever nnU-Net sets: the network mirrors its input itself, so that the gate comes behind the mean."""
+
+    @inference_allowed_mirroring_axes.setter
+    def inference_allowed_mirroring_axes(self, axes: Any) -> None:
+        pass
 
     def initialize(self) -> None:
         """Build everything as the base does, then listen to the classifier and open its log entries."""
@@ -34,19 +43,18 @@ class SliceClassifierTrainer(SliceTrainer):
 
     def validation_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """nnU-Net's validation step; its result also has the counts of slices, ``(4, R)``."""
-        kwargs, labels = self._network_kwargs, self.label_manager
+        axis, labels = self._network_kwargs["slice_axis"], self.label_manager
         # before nnU-Net's step, which overwrites ignored voxels of the target
         truth = slice_labels(
             batch["target"].to(self.device, non_blocking=True),
-            len(labels.foreground_regions if labels.has_regions else labels.foreground_labels),
-            kwargs["slice_axis"],
-            labels.has_regions,
-            labels.ignore_label,
+            slices_with_content(batch["data"].to(self.device, non_blocking=True), axis),
+            num_classes=len(labels.foreground_regions if labels.has_regions else labels.foreground_labels),
+            slice_axis=axis,
+            regions=labels.has_regions,
+            ignore_label=labels.ignore_label,
         )
-        network = self.unwrapped_network
-        network.classify_in_eval = True
-        result = super().validation_step(batch)
-        network.classify_in_eval = False
+        with self.unwrapped_network.one_classified_pass():
+            result = super().validation_step(batch)
         assert self._slice_logits is not None
         return {**result, "slice_counts": count_slices(self._slice_logits, truth)}
 

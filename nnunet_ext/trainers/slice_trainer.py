@@ -62,6 +62,7 @@ class SliceTrainer(PaperAugmentationTrainer):
             axis = list(plans["transpose_forward"]).index(settings.slice_axis)
             kwargs["slice_axis"] = axis if dimension == 3 else None
             kwargs["gate_slices"] = settings.gate_slices
+            kwargs["mirror_axes"] = list(range(dimension))  # Sec. 3.3: passes are averaged before both thresholds
             kwargs["lstm_layers"] = settings.lstm_layers
             kwargs["lstm_dropout"] = settings.dropout
         return kwargs

@@ -42,7 +42,7 @@ def test_published_decoder_gives_1024_features_at_half_size_and_table_2s_slices(
         network = published()
         features = []
         network.classifier.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].shape))
-        logits, slice_logits = network(torch.empty(1, 4, 128, 128, 96))
+        logits, (slice_logits, _) = network(torch.empty(1, 4, 128, 128, 96))
     assert features == [(1, 1024, 64, 64, 48)]
     assert logits.shape == (1, 3, 128, 128, 96)
     assert slice_logits.shape == (1, 3, 96)
@@ -56,10 +56,10 @@ def test_logits_are_the_head_on_the_concatenated_features_at_half_size(conv_op):
     kernels, strides = [[3] * dimension] * 3, [[2] * dimension] * 3
     network = BiFPNet(4, 3, [2, 4, 8], conv_op, kernels, strides, 3, regions=True, slice_axis=None, norm_op=GroupNorm)
     network.eval().gate_slices = False
-    network.classify_in_eval = True
     features = []
     network.classifier.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
-    logits = network(torch.randn(2, 4, *[20, 16, 24][:dimension]))
+    with network.one_classified_pass():
+        logits = network(torch.randn(2, 4, *[20, 16, 24][:dimension]))
     linear = {2: "bilinear", 3: "trilinear"}[dimension]
     expected = nn.functional.interpolate(network.head(features[0]), scale_factor=2, mode=linear)
     torch.testing.assert_close(logits, expected)

@@ -93,7 +93,7 @@ def test_bifpn_equals_its_literal_reading():
     output = bifpn.train()(x)
     logits, slice_logits = literal_bifpn(dict(bifpn.state_dict()), x)
     torch.testing.assert_close(output.logits, logits)
-    torch.testing.assert_close(output.auxiliary, slice_logits)
+    torch.testing.assert_close(output.auxiliary.logits, slice_logits)
 
 
 @pytest.mark.parametrize(("dropout", "rate"), [(None, 0.0), (nn.Dropout, 0.4)])

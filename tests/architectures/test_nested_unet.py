@@ -28,8 +28,8 @@ def nested(features, **options):
 def test_published_sizes_feed_table_3():
     with FakeTensorMode():
         network = nested([32, 64, 128, 256, 512])
-        nodes = network.top_nodes(torch.empty(1, 4, 128, 128, 128))
-        logits, slice_logits = network(torch.empty(1, 4, 128, 128, 128))
+        nodes = network.head_features(torch.empty(1, 4, 128, 128, 128))
+        logits, (slice_logits, _) = network(torch.empty(1, 4, 128, 128, 128))
     assert torch.cat([torch.empty(node.shape, device="meta") for node in nodes], 1).shape == (1, 128, 128, 128, 128)
     assert [head.shape for head in logits] == [(1, 3, 128, 128, 128)] * 4
     assert slice_logits.shape == (1, 3, 128)
@@ -50,10 +50,10 @@ def test_nodes_join_all_earlier_nodes_of_their_level_and_the_raised_one():
 def test_a_node_depends_on_no_deeper_level_than_its_column():
     network = nested([4, 8, 16]).eval()
     x = torch.randn(1, 4, 8, 8, 8)
-    before = network.top_nodes(x)
+    before = network.head_features(x)
     with torch.no_grad():
         network.nodes["x2_0"].convs[0].conv.weight.mul_(-1)
-    after = network.top_nodes(x)
+    after = network.head_features(x)
     assert torch.equal(before[0], after[0])
     assert not torch.equal(before[1], after[1])
 

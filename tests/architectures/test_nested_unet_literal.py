@@ -58,7 +58,7 @@ def test_nested_unet_equals_its_literal_reading():
     output = nested.train()(x)
     heads, slice_logits = literal_nested_unet(dict(nested.state_dict()), x)
     torch.testing.assert_close(output.logits, heads)
-    torch.testing.assert_close(output.auxiliary, slice_logits)
+    torch.testing.assert_close(output.auxiliary.logits, slice_logits)
 
 
 def test_nested_unet_predicts_the_average_of_all_heads():

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from mirrored_passes import gated_regions, passes_mirrored_by_hand
 from torch import nn
 
 from nnunet_ext.architectures import BiFPNet, GroupNorm, NestedUNet, NetworkOutput, gate_logits
+from nnunet_ext.architectures.slice_classifier import FIRST_RULE, TODAYS_RULE
 
 NETWORKS = [BiFPNet, NestedUNet]
 
@@ -55,7 +57,7 @@ def test_output_shapes_in_training_and_eval(network_class, strides, kernels, pat
     output = network(x)
     assert isinstance(output, NetworkOutput)
     assert first(output.logits).shape == (2, 3, *patch)
-    assert output.auxiliary.shape == (2, 3, slices)
+    assert output.auxiliary.logits.shape == (2, 3, slices)
     prediction = network.eval()(x)
     assert isinstance(prediction, torch.Tensor)
     assert prediction.shape == (2, 3, *patch)
@@ -65,13 +67,16 @@ def test_output_shapes_in_training_and_eval(network_class, strides, kernels, pat
 def test_plain_labels_have_a_slice_logit_for_each_foreground_class(network_class):
     output = build(network_class, num_classes=4, regions=False)(torch.randn(1, 2, 8, 8, 8))
     assert first(output.logits).shape[1] == 4
-    assert output.auxiliary.shape[1] == 3
+    assert output.auxiliary.logits.shape[1] == 3
 
 
 @pytest.mark.parametrize("network_class", NETWORKS)
 @pytest.mark.parametrize("regions", [True, False])
-def test_eval_logits_are_the_gated_ones_and_the_switch_needs_no_other_weights(network_class, regions):
-    gating = build(network_class, regions=regions).eval()
+@pytest.mark.parametrize(("mirror_axes", "rule"), [(None, FIRST_RULE), ([], TODAYS_RULE)])
+def test_eval_logits_are_the_gated_ones_and_the_switch_needs_no_other_weights(
+    network_class, regions, mirror_axes, rule
+):
+    gating = build(network_class, regions=regions, mirror_axes=mirror_axes).eval()
     plain = build(network_class, regions=regions, gate_slices=False).eval()
     plain.load_state_dict(gating.state_dict(), strict=True)
     x = torch.randn(2, 2, 8, 8, 8)
@@ -79,10 +84,80 @@ def test_eval_logits_are_the_gated_ones_and_the_switch_needs_no_other_weights(ne
     gating.classifier.register_forward_hook(lambda module, inputs, output: seen.append(output))
     with torch.no_grad():
         gated = gating(x)
-        expected = gate_logits(plain(x), seen[0], 0, regions)
+        expected = gate_logits(plain(x), seen[0], 0, regions, rule)
     assert (seen[0] < 0).any()
     assert torch.equal(gated, expected)
     assert not torch.equal(gated, plain(x))
+
+
+@pytest.mark.parametrize("network_class", NETWORKS)
+@pytest.mark.parametrize(
+    ("strides", "patch", "slice_axis"),
+    [([[2, 2, 2]] * 2, (8, 12, 4), 0), ([[2, 2, 2]] * 2, (4, 8, 12), 2), ([[2, 2]] * 2, (8, 12), None)],
+)
+def test_mirrored_passes_are_averaged_before_the_gate(network_class, strides, patch, slice_axis):
+    options = {"slice_axis": slice_axis, "mirror_axes": list(range(len(patch)))}
+    network = build(network_class, strides, **options).double().eval()
+    open_ = build(network_class, strides, gate_slices=False, **options).double().eval()
+    x = torch.randn(2, 2, *patch, dtype=torch.float64)
+    with torch.no_grad():
+        _, s = passes_mirrored_by_hand(network, x, slice_axis)
+        for net in (network, open_):
+            net.classifier.fc.bias.sub_(s.mean((0, 2)))  # slice logits of both signs
+        z, s = passes_mirrored_by_hand(network, x, slice_axis)
+        assert (s > 0).any()
+        assert (s < 0).any()
+        torch.testing.assert_close(network(x), gated_regions(z, s, slice_axis))
+        torch.testing.assert_close(open_(x), z)
+
+
+def test_mirrored_passes_share_one_compiled_graph():
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(sum(node.op == "call_function" and "conv3d" in str(node.target) for node in graph.graph.nodes))
+        return graph.forward
+
+    network = build(NestedUNet, mirror_axes=[0, 1, 2], gate_slices=False).eval()
+    x = torch.randn(1, 2, 8, 8, 8)
+    with torch.no_grad():
+        expected, actual = network(x), torch.compile(network, backend=backend)(x)
+    torch._dynamo.reset()
+    torch.testing.assert_close(actual, expected)
+    convolutions = sum(isinstance(module, nn.Conv3d) for module in network.modules())
+    assert sum(graphs) <= 2 * convolutions  # not 8 times
+
+
+@pytest.mark.parametrize("network_class", NETWORKS)
+def test_the_classified_pass_of_the_training_log_is_not_mirrored(network_class):
+    network = build(network_class, mirror_axes=[0, 1, 2]).eval()
+    single = build(network_class, mirror_axes=[]).eval()
+    single.load_state_dict(network.state_dict())
+    x = torch.randn(1, 2, 8, 8, 8)
+    with torch.no_grad(), network.one_classified_pass():
+        assert torch.equal(network(x), single(x))
+    with torch.no_grad():
+        assert not torch.equal(network(x), single(x))
+
+
+@pytest.mark.parametrize("network_class", NETWORKS)
+@pytest.mark.parametrize("slices", [1, 2, 5, 7])
+def test_any_number_of_slices_gets_as_many_slice_logits(network_class, slices):
+    network = build(network_class)
+    x = torch.randn(1, 2, slices, 8, 8)
+    output = network(x)
+    assert first(output.logits).shape == (1, 3, slices, 8, 8)
+    assert output.auxiliary.logits.shape == (1, 3, slices)
+    assert output.auxiliary.content.shape == (1, 1, slices)
+    assert network.eval()(x).shape == (1, 3, slices, 8, 8)
+
+
+@pytest.mark.parametrize("network_class", NETWORKS)
+def test_the_training_output_says_which_slices_are_padding(network_class):
+    x = torch.randn(2, 2, 8, 4, 4)
+    x[0, :, :3] = 0
+    content = build(network_class)(x).auxiliary.content
+    assert content.tolist() == [[[False] * 3 + [True] * 5], [[True] * 8]]
 
 
 @pytest.mark.parametrize("network_class", NETWORKS)
@@ -98,7 +173,9 @@ def test_classifying_in_eval_mode_does_not_change_the_logits(network_class):
     x, calls = torch.randn(1, 2, 8, 8, 8), []
     before = network(x)
     network.classifier.register_forward_hook(lambda *_: calls.append(1))
-    network.classify_in_eval = True
+    with network.one_classified_pass():
+        assert torch.equal(network(x), before)
+    assert calls == [1]
     assert torch.equal(network(x), before)
     assert calls == [1]
 
@@ -111,7 +188,7 @@ def test_every_parameter_gets_a_gradient(network_class, slice_classifier):
     logits = output.logits if isinstance(output, NetworkOutput) else output
     loss = sum(head.square().mean() for head in (logits if isinstance(logits, list) else [logits]))
     if slice_classifier:
-        loss = loss + output.auxiliary.square().mean()
+        loss = loss + output.auxiliary.logits.square().mean()
     loss.backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
 
@@ -172,8 +249,8 @@ def test_autocast_gives_finite_logits_and_gradients(network_class):
     network = build(network_class)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = network(torch.randn(1, 2, 8, 8, 8))
-    assert output.auxiliary.dtype == torch.float32
-    (first(output.logits).float().mean() + output.auxiliary.mean()).backward()
+    assert output.auxiliary.logits.dtype == torch.float32
+    (first(output.logits).float().mean() + output.auxiliary.logits.mean()).backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters() if parameter.grad is not None)
 
 

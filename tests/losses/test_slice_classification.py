@@ -5,15 +5,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nnunet_ext.architectures import NetworkOutput
+from nnunet_ext.architectures import NetworkOutput, SliceOutput
 from nnunet_ext.losses.composite import CompositeLoss
 from nnunet_ext.losses.focal import FocalLoss
 from nnunet_ext.losses.slice_classification import (
     FocalDiceLoss,
     SliceCrossEntropyLoss,
     SliceFocalLoss,
-    slice_labels,
 )
+from nnunet_ext.losses.slice_classification import slice_labels as labels_of_slices
 from nnunet_ext.losses.squared_dice import SquaredDiceLoss
 
 IGNORE = 4
@@ -27,6 +27,17 @@ def label_volume() -> torch.Tensor:
     target[1, 0, 2] = IGNORE
     target[1, 0, 0, 0, 0] = 2
     return target
+
+
+def slice_labels(target, num_classes, axis, regions, ignore_label=None):
+    """Labels where no slice is padding."""
+    slices = 1 if axis is None else target.shape[2 + axis]
+    content = torch.ones(len(target), 1, slices, dtype=torch.bool)
+    return labels_of_slices(target, content, num_classes, axis, regions, ignore_label)
+
+
+def no_padding(slice_logits: torch.Tensor) -> SliceOutput:
+    return SliceOutput(slice_logits, torch.ones_like(slice_logits[:, :1], dtype=torch.bool))
 
 
 def reference_labels(target: np.ndarray, classes: list[tuple[int, ...]], axis: int) -> tuple[list, list]:
@@ -87,7 +98,7 @@ def test_mirrored_target_mirrors_the_labels_along_the_slice_axis(axis):
 
 def test_cross_entropy_leaves_fully_ignored_slices_out():
     target, logits = label_volume(), torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
-    loss = SliceCrossEntropyLoss(0, regions=False, ignore_label=IGNORE)(logits, target)
+    loss = SliceCrossEntropyLoss(0, regions=False, ignore_label=IGNORE)(no_padding(logits), target)
     positive, counted = slice_labels(target, 3, 0, regions=False, ignore_label=IGNORE)
     kept = counted.expand_as(positive)
     torch.testing.assert_close(loss, F.binary_cross_entropy_with_logits(logits[kept], positive[kept].double()))
@@ -100,14 +111,16 @@ def test_focal_loss_of_slices_is_the_voxel_loss_on_slice_labels():
     target, logits = label_volume(), torch.randn(2, 3, 3)
     positive = slice_labels(target, 3, 0, regions=False).positive
     expected = FocalLoss(regions=True, alpha=0.4, gamma=1)(logits, positive)
-    torch.testing.assert_close(SliceFocalLoss(0, regions=False, alpha=0.4, gamma=1)(logits, target), expected)
+    torch.testing.assert_close(
+        SliceFocalLoss(0, regions=False, alpha=0.4, gamma=1)(no_padding(logits), target), expected
+    )
 
 
 @pytest.mark.parametrize("loss_class", [SliceFocalLoss, SliceCrossEntropyLoss])
 def test_only_ignored_slices_cost_nothing(loss_class):
     logits = torch.randn(1, 3, 3, requires_grad=True)
     target = torch.full((1, 1, 3, 4, 4), IGNORE)
-    loss = loss_class(0, regions=False, ignore_label=IGNORE)(logits, target)
+    loss = loss_class(0, regions=False, ignore_label=IGNORE)(no_padding(logits), target)
     loss.backward()
     assert loss.item() == 0
     assert not logits.grad.any()
@@ -117,7 +130,7 @@ def test_only_ignored_slices_cost_nothing(loss_class):
 def test_extreme_half_precision_slice_logits_are_finite(loss_class):
     logits = torch.tensor([100.0, -100.0, 0.0], dtype=torch.float16).repeat(2, 3, 1).requires_grad_()
     with torch.autocast("cpu", dtype=torch.float16):
-        loss = loss_class(0, regions=False)(logits, label_volume())
+        loss = loss_class(0, regions=False)(no_padding(logits), label_volume())
     loss.backward()
     assert loss.dtype == torch.float32
     assert loss.isfinite()
@@ -128,7 +141,7 @@ def test_extreme_half_precision_slice_logits_are_finite(loss_class):
 def test_gradient_matches_finite_differences(loss_class):
     logits = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
     loss = loss_class(0, regions=False, ignore_label=IGNORE)
-    assert torch.autograd.gradcheck(lambda values: loss(values, label_volume()), (logits,))
+    assert torch.autograd.gradcheck(lambda values: loss(no_padding(values), label_volume()), (logits,))
 
 
 def test_segmentation_loss_is_focal_plus_mean_dice():
@@ -148,5 +161,40 @@ def test_total_is_the_plain_sum_of_equation_3():
     target = label_volume().clamp(max=3)
     parts = {name: loss(0, False) for name, loss in (("focal", SliceFocalLoss), ("entropy", SliceCrossEntropyLoss))}
     total = CompositeLoss(FocalDiceLoss(False), {name: (1.0, part) for name, part in parts.items()})
-    expected = FocalDiceLoss(False)(logits, target) + sum(part(slice_logits, target) for part in parts.values())
-    torch.testing.assert_close(total(NetworkOutput(logits, slice_logits), target), expected)
+    expected = FocalDiceLoss(False)(logits, target) + sum(
+        part(no_padding(slice_logits), target) for part in parts.values()
+    )
+    torch.testing.assert_close(total(NetworkOutput(logits, no_padding(slice_logits)), target), expected)
+
+
+@pytest.mark.parametrize("ignore_label", [None, IGNORE])
+def test_slices_of_padding_do_not_count_unless_they_hold_a_region(ignore_label):
+    target = torch.zeros(1, 1, 5, 2, 2)
+    target[0, 0, 1, 0, 0] = 2
+    target[0, 0, 3] = 0 if ignore_label is None else IGNORE
+    content = torch.tensor([[[False, False, True, True, False]]])
+    labels = labels_of_slices(target, content, 3, 0, regions=False, ignore_label=ignore_label)
+    assert labels.counted.tolist() == [[[False, True, True, ignore_label is None, False]]]
+    assert labels.positive[0].any(0).tolist() == [False, True, False, False, False]
+
+
+@pytest.mark.parametrize("loss_class", [SliceFocalLoss, SliceCrossEntropyLoss])
+@pytest.mark.parametrize("ignore_label", [None, IGNORE])
+def test_the_loss_is_that_of_the_slices_that_are_not_padding(loss_class, ignore_label):
+    target, logits = torch.zeros(1, 1, 5, 2, 2), torch.randn(1, 3, 5, requires_grad=True)
+    target[0, 0, 2, 0, 0] = 1
+    content = torch.tensor([[[False, True, True, False, False]]])
+    loss = loss_class(0, regions=False, ignore_label=ignore_label)
+    value = loss(SliceOutput(logits, content), target)
+    torch.testing.assert_close(value, loss(no_padding(logits[:, :, 1:3]), target[:, :, 1:3]))
+    value.backward()
+    assert logits.grad.any(1).tolist() == [[False, True, True, False, False]]
+
+
+@pytest.mark.parametrize("loss_class", [SliceFocalLoss, SliceCrossEntropyLoss])
+@pytest.mark.parametrize("index", [0, 2], ids=["in a slice that counts", "in padding"])
+def test_nan_of_the_classifier_makes_the_loss_nan(loss_class, index):
+    logits = torch.zeros(1, 3, 3)
+    logits[0, 1, index] = torch.nan
+    output = SliceOutput(logits, torch.tensor([[[True, True, False]]]))
+    assert loss_class(0, regions=False)(output, torch.zeros(1, 1, 3, 2, 2)).isnan()

@@ -2,12 +2,16 @@
 
 import json
 import math
+import os
 
 import pytest
 import torch
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
+from mirrored_passes import gated_regions, passes_mirrored_by_hand
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+from nnunet_ext import plugin
 from nnunet_ext.losses.slice_classification import (
     FocalDiceLoss,
     SliceCrossEntropyLoss,
@@ -53,7 +57,7 @@ def test_bifpn_keeps_anisotropic_strides_and_then_has_no_transposed_convolution(
     trainer = make_trainer(BiFPNClassifierTrainer, case, tmp_path)
     assert network_kwargs(trainer)["strides"] == [[1, 2, 2], [2, 2, 2]]
     assert len(trainer.network.classifier.upsample) == 0
-    assert trainer.network.train()(torch.randn(1, 4, 6, 16, 16)).auxiliary.shape == (1, 3, 6)
+    assert trainer.network.train()(torch.randn(1, 4, 6, 16, 16)).auxiliary.logits.shape == (1, 3, 6)
 
 
 @pytest.mark.parametrize("trainer_class", [BiFPNTrainer, NestedUNetTrainer, *CLASSIFIERS])
@@ -96,6 +100,7 @@ def test_plans_carry_the_classifier_and_the_gate(trainer_class, layers, dropout)
     assert kwargs["lstm_dropout"] == 0.3
     assert kwargs["dropout_op"] == dropout
     assert kwargs["norm_op_kwargs"] == {"num_groups": 8}
+    assert kwargs["mirror_axes"] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("trainer_class", [BiFPNTrainer, NestedUNetTrainer])
@@ -199,8 +204,9 @@ def test_scores_of_validation_slices_are_logged_per_region(trainer_class, gate, 
     batches = [make_batch(trainer, case, seed) for seed in range(2)]
     balance_classifier(trainer.network, batches[0][0])
     trainer.network = torch.compile(trainer.network, backend="eager") if gate and regions else trainer.network
-    for _, target in batches:
+    for images, target in batches:
         target[:, :, 5:9] = 0  # slices without any region
+        images[:, :, 8] = target[:, :, 8] = 0  # padding
     validate(trainer, case, 0, batches)
     torch._dynamo.reset()
     plain = trainer.unwrapped_network.train()
@@ -210,14 +216,14 @@ def test_scores_of_validation_slices_are_logged_per_region(trainer_class, gate, 
     counts = 0
     with torch.no_grad():
         for images, target in batches:
-            labels = slice_labels(target, 3, 0, regions, 4)
-            counts = counts + count_slices(plain(images).auxiliary, labels)
+            output = plain(images).auxiliary
+            labels = slice_labels(target, output.content, 3, slice_axis=0, regions=regions, ignore_label=4)
+            counts = counts + count_slices(output.logits, labels)
     log = trainer.logger.local_logger.my_fantastic_logging
     for name, expected in slice_scores(counts)._asdict().items():
         assert log[f"slice_{name}"] == [expected]
-    assert not plain.classify_in_eval
     assert min(counts[:2].sum(), counts[2:].sum()) > 0  # some slices are called positive, some negative
-    assert counts.sum() == 3 * 2 * 2 * 16
+    assert counts.sum() == 3 * 2 * 2 * 15  # without the padding
 
 
 @pytest.mark.parametrize("trainer_class", CLASSIFIERS)
@@ -245,3 +251,59 @@ def test_scores_missing_from_an_older_history_are_nan(tmp_path):
     history = resumed.logger.local_logger.my_fantastic_logging["slice_accuracy"]
     assert len(history) == 2
     assert all(math.isnan(value) for epoch in history for value in epoch)
+
+
+def saved_folds(trainer, case, folder, number):
+    """A model folder whose folds differ in how firmly they reject the slices of each region."""
+    weights = []
+    bias = trainer.network.classifier.fc.bias
+    for fold in range(number):
+        with torch.no_grad():
+            bias.copy_(torch.tensor([[2.0, 2.0, -1.0], [-1000.0, 1.0, -0.5], [2.0, -1000.0, -2.0]][fold]))
+        (folder / f"fold_{fold}").mkdir(parents=True)
+        trainer.save_checkpoint(str(folder / f"fold_{fold}" / "checkpoint_final.pth"))
+        weights.append({name: value.clone() for name, value in trainer.network.state_dict().items()})
+    (folder / "plans.json").write_text(json.dumps(trainer.plans_manager.plans))
+    (folder / "dataset.json").write_text(json.dumps(case.dataset_json))
+    return weights
+
+
+@pytest.mark.parametrize("trainer_class", CLASSIFIERS)
+def test_prediction_gates_behind_the_mean_of_mirrored_passes_and_before_that_of_folds(
+    trainer_class, tmp_path, monkeypatch
+):
+    case = Case(regions=True, patch_size=(8, 8, 8))
+    trainer = make_trainer(trainer_class, case, tmp_path)
+    trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()  # as at the start of a training
+    folds = saved_folds(trainer, case, tmp_path / "model", 3)
+    monkeypatch.setenv("nnUNet_extTrainer", os.path.dirname(plugin.__file__))
+    predictor = nnUNetPredictor(
+        use_gaussian=False, device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False
+    )
+    predictor.initialize_from_trained_model_folder(str(tmp_path / "model"), range(3))
+    passes = []
+    predictor.network.classifier.register_forward_hook(lambda *_: passes.append(1))
+    x = torch.randn(4, 8, 8, 8)  # one tile
+    predicted = predictor.predict_logits_from_preprocessed_data(x)
+    assert len(passes) == 3 * 8
+    network, expected = trainer.network.eval(), []
+    with torch.no_grad():
+        for weights in folds:
+            network.load_state_dict(weights)
+            expected.append(gated_regions(*passes_mirrored_by_hand(network, x[None], 0), 0))
+    assert (torch.stack(expected) == -10).any()  # a firm rejection is bounded
+    torch.testing.assert_close(predicted.float(), torch.stack(expected).mean(0)[0], rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("trainer_class", CLASSIFIERS)
+def test_nnunet_never_mirrors_a_network_that_mirrors_itself(trainer_class, tmp_path, monkeypatch):
+    trainer = make_trainer(trainer_class, Case(), tmp_path)
+    assert trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()[3] == (0, 1, 2)  # augmentation does
+    file = str(tmp_path / "checkpoint.pth")
+    trainer.save_checkpoint(file)
+    checkpoint = torch.load(file, weights_only=False)
+    assert checkpoint["inference_allowed_mirroring_axes"] is None
+    checkpoint["inference_allowed_mirroring_axes"] = (0, 1, 2)  # of a version before; its training goes on
+    torch.save(checkpoint, file)
+    trainer.load_checkpoint(file)
+    assert trainer.inference_allowed_mirroring_axes is None

@@ -1,0 +1,48 @@
+"""Base of this package's networks: what nnU-Net asks of each of them."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from dynamic_network_architectures.initialization.weight_init import InitWeights_He
+from torch import nn
+
+from nnunet_ext.counting.tensor_bytes import training_feature_map_size
+
+
+class MethodNetwork(nn.Module):
+    """Network of a method: initialization, the check of deep supervision, and the memory that planners ask for.
+
+    Args:
+        input_channels: Channels of the input.
+        deep_supervision: Whether logits of lower resolutions are wanted in training.
+
+    Attributes:
+        has_deep_supervision: Whether the network can give logits of lower resolutions.
+        negative_slope: Slope below 0 of the activation that He's initialization is for; 0 is ReLU.
+
+    Raises:
+        ValueError: Deep supervision of a network that has none.
+    """
+
+    has_deep_supervision: ClassVar[bool] = False
+    negative_slope: ClassVar[float] = 0.0
+
+    def __init__(self, input_channels: int, deep_supervision: bool):
+        super().__init__()
+        if deep_supervision and not self.has_deep_supervision:
+            raise ValueError(f"{type(self).__name__} has no deep supervision: set deep_supervision to False.")
+        self.input_channels = input_channels
+        self.deep_supervision = deep_supervision
+
+    @classmethod
+    def initialize(cls, module: nn.Module) -> None:
+        """He initialization of one module's convolutions, with biases of 0; nnU-Net applies it to every module."""
+        InitWeights_He(cls.negative_slope)(module)
+
+    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
+        """Values that a training step of one sample holds at its peak; nnU-Net's planners ask networks for it.
+
+        Args:
+            input_size: Spatial size of the input, in voxels; the training patch for a network that is built for one.
+        """
+        return training_feature_map_size(self, self.input_channels, input_size)
