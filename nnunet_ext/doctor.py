@@ -3,10 +3,8 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from io import StringIO
 from pathlib import Path
 
 MINIMUM_NNUNET = (2, 8, 1)
@@ -127,19 +125,17 @@ def _check_search_path(environment: Mapping[str, str]) -> Iterator[Check]:
 
 def _check_trainers() -> Iterator[Check]:
     try:
-        from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-
+        from nnunet_ext.host.models import find_trainer
         from nnunet_ext.trainers import TRAINERS
     except ImportError as error:
         yield Check("trainers", False, f"cannot be imported: {error}", ("pip install --force-reinstall nnunet_ext",))
         return
     missing = []
     for trainer in TRAINERS:
-        with redirect_stdout(StringIO()):  # nnU-Net prints every module it looks into
-            try:
-                found = recursive_find_trainer_class_by_name(trainer.__name__) is trainer
-            except Exception:
-                found = False
+        try:
+            found = find_trainer(trainer.__name__) is trainer
+        except Exception:
+            found = False
         if not found:
             missing.append(trainer.__name__)
     if missing:

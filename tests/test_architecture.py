@@ -9,6 +9,9 @@ from architecture import PACKAGE, PAGE, files_of_rooms, imported_modules, render
 # what a network, a loss or a count may know beside the standard library
 TORCH_LEVEL = {"torch", "numpy", "dynamic_network_architectures"}
 
+# the one file of another room that they may import, which knows nothing but torch
+TORCH_INTERNALS = "nnunet_ext.host.torch_internals"
+
 
 def test_page_shows_the_imports_that_the_code_has():
     page = PAGE.read_text()
@@ -22,12 +25,17 @@ def test_networks_losses_and_counts_know_torch_alone(room):
         name.split(".")[1]
         for file in files_of_rooms(PACKAGE)[room]
         for name in imported_modules(file)
-        if name.startswith("nnunet_ext.")
+        if name.startswith("nnunet_ext.") and not name.startswith(TORCH_INTERNALS)
     }
     assert names <= {*sys.stdlib_module_names, *TORCH_LEVEL, "nnunet_ext"}
     assert rooms <= {"losses": {"losses", "architectures"}, "architectures": {"architectures", "counting"}}.get(
         room, {room}
     )
+
+
+def test_file_of_torch_internals_knows_torch_alone():
+    names = set(imported_modules(PACKAGE / "host" / "torch_internals.py"))
+    assert {name.split(".")[0] for name in names} == {"torch"}
 
 
 def write_package(folder, **files):

@@ -13,7 +13,6 @@ import torch
 from dynamic_network_architectures.building_blocks.helper import get_matching_convtransp, maybe_convert_scalar_to_list
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import StackedConvBlocks
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from nnunet_ext.architectures.branches import BranchInputConv, BranchwiseConv
 from nnunet_ext.architectures.method_network import MethodNetwork
@@ -95,7 +94,7 @@ class ModalityPairingUNet(MethodNetwork):
         conv_bias: bool = False,
         norm_op: type[nn.Module] | None = None,
         norm_op_kwargs: dict[str, Any] | None = None,
-        dropout_op: type[_DropoutNd] | None = None,
+        dropout_op: type[nn.Module] | None = None,
         dropout_op_kwargs: dict[str, Any] | None = None,
         nonlin: type[nn.Module] | None = None,
         nonlin_kwargs: dict[str, Any] | None = None,

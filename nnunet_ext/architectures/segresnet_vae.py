@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim, maybe_convert_scalar_to_list
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from nnunet_ext.architectures.autoencoder_branch import AutoencoderBranch, AutoencoderOutput
 from nnunet_ext.architectures.method_network import MethodNetwork
@@ -71,7 +70,7 @@ class SegResNetVAE(MethodNetwork):
         n_blocks_per_stage: Sequence[int] = (1, 2, 2, 4),
         conv_bias: bool = False,
         num_groups: int = 8,
-        dropout_op: type[_DropoutNd] | None = None,
+        dropout_op: type[nn.Module] | None = None,
         dropout_op_kwargs: dict[str, Any] | None = None,
         image_channels: int | None = None,
         deep_supervision: bool = False,

@@ -100,14 +100,14 @@ def _of_model(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _of_dataset(dataset: str, plans: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The raw data set's ``dataset.json``, and its plans where it has been planned."""
-    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+    from nnunet_ext.host.data import dataset_name
 
     raw = os.environ.get("nnUNet_raw")
     if not raw:
         raise UserError("The environment variable nnUNet_raw is not set. Type: export nnUNet_raw=FOLDER")
     try:
-        name = maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
-    except RuntimeError:
+        name = dataset_name(dataset)
+    except LookupError:
         raise UserError(f"Dataset {dataset} was not found in {raw}.") from None
     planned = Path(os.environ.get("nnUNet_preprocessed", ""), name, f"{plans}.json")
     return _read_json(Path(raw, name, "dataset.json")), _read_json(planned) if planned.is_file() else None

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
+
+from nnunet_ext.host.torch_internals import map_leaves
 
 # PyTorch's documentation of automatic mixed precision, "CUDA Ops that can autocast to float32"; those of them that
 # networks and losses use. The CPU's own autocast leaves them in half precision.
@@ -31,7 +32,7 @@ class _CudaRules(TorchFunctionMode):
         name = getattr(function, "__name__", "")
         if torch.is_autocast_enabled("cpu"):
             if name in FLOAT32_INPUT:
-                args, kwargs = tree_map(_as_float32, (args, kwargs))
+                args, kwargs = map_leaves(_as_float32, (args, kwargs))
             elif name in FLOAT32_OUTPUT and args and getattr(args[0], "dtype", None) in HALF:
                 kwargs = {**kwargs, "dtype": kwargs.get("dtype") or torch.float32}
             elif name in INPUT_PRECISION:

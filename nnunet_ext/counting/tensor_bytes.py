@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from nnunet_ext.host.torch_internals import EveryOperator, TensorsWithoutData, leaves, storage_identity
 
 
-class TensorBytes(TorchDispatchMode):
+class TensorBytes(EveryOperator):
     """Context that counts the bytes of all storages that operators return, while these are alive.
 
     What kernels hold while they work is not seen, nor what an allocator loses to fragmentation.
@@ -28,17 +27,17 @@ class TensorBytes(TorchDispatchMode):
     def __init__(self, held: Iterable[Tensor] = ()):
         super().__init__()
         self.current = self.peak = 0
-        self._alive = {tensor.untyped_storage()._cdata for tensor in held}
+        self._alive = {storage_identity(tensor.untyped_storage()) for tensor in held}
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         outputs = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(outputs):
+        for tensor in leaves(outputs):
             if isinstance(tensor, Tensor):
                 self._count(tensor.untyped_storage())
         return outputs
 
     def _count(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
+        key, size = storage_identity(storage), storage.nbytes()
         if key in self._alive:
             return
         self._alive.add(key)
@@ -63,7 +62,7 @@ def training_feature_map_size(network: nn.Module, input_channels: int, input_siz
         input_channels: Channels of the input.
         input_size: Spatial size of the input, in voxels.
     """
-    stand_ins = FakeTensorMode()
+    stand_ins = TensorsWithoutData()
     with stand_ins:
         # what deepcopy takes for copied already; the weights themselves are not copied
         copied: dict[int, Any] = {id(b): torch.empty(b.shape, dtype=b.dtype) for b in network.buffers()}
@@ -72,6 +71,6 @@ def training_feature_map_size(network: nn.Module, input_channels: int, input_siz
     copy = deepcopy(network, copied).train()
     with stand_ins, TensorBytes([*copy.parameters(), *copy.buffers()]) as counted:
         output = copy(torch.empty(1, input_channels, *input_size))
-        leaves = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]
-        torch.autograd.backward(leaves, [torch.empty_like(leaf) for leaf in leaves])
+        results = [leaf for leaf in leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]
+        torch.autograd.backward(results, [torch.empty_like(result) for result in results])
     return counted.peak // torch.float32.itemsize

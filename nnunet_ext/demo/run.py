@@ -119,10 +119,10 @@ def draw_predictions(workspace: Workspace) -> None:
 
 def _reader(workspace: Workspace):
     """nnU-Net's reader for the data set's files; images are `(C, Z, Y, X)`."""
-    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
+    from nnunet_ext.host.data import image_readers
 
     example = workspace.images("Tr", workspace.cases("Tr")[0])[0]
-    return determine_reader_writer_from_dataset_json(workspace.dataset_json(), str(example), verbose=False)()
+    return image_readers(workspace.dataset_json(), example)[0]()
 
 
 def _show_last_line(progress: Progress, bar, position: str, log: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nnunetv2.imageio.reader_writer_registry import LIST_OF_IO_CLASSES, determine_reader_writer_from_dataset_json
 
 from nnunet_ext.errors import InputError
+from nnunet_ext.host.data import image_readers
 
 # Largest distance between the corners of two images that count as the same grid, as a fraction of the smallest spacing.
 # Headers store rotations as 32-bit quaternions, which moves a corner by less than 0.001 voxels; a real mistake (flipped
@@ -104,10 +104,8 @@ def read_array(path: Path, dataset_json: Mapping[str, Any]) -> tuple[np.ndarray,
     if not path.is_file():
         raise InputError(f"{path}: no such file.")
     check_complete(path)
-    first = determine_reader_writer_from_dataset_json(dict(dataset_json), None, verbose=False)
-    others = [reader for reader in LIST_OF_IO_CLASSES if dataset_json["file_ending"] in reader.supported_file_endings]
     reason = ""
-    for reader in dict.fromkeys([first, *others]):
+    for reader in image_readers(dataset_json):
         try:
             return reader().read_images((str(path),))
         except Exception as error:  # each reader has its own exceptions

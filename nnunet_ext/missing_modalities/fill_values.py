@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnunet_ext.errors import InputError
+from nnunet_ext.host.data import normalization_of
 from nnunet_ext.plans.modalities import channel_names
 
 # An image that is 0 everywhere: no deviation from its mean (z-score, inside a mask or not), nothing between its
@@ -52,7 +53,4 @@ def _planned_schemes(plans: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _schemes_of(names: Sequence[str]) -> Sequence[str]:
-    # here, since it imports nnU-Net's preprocessing
-    from nnunetv2.preprocessing.normalization.map_channel_name_to_normalization import get_normalization_scheme
-
-    return [get_normalization_scheme(name).__name__ for name in names]
+    return [normalization_of(name) for name in names]

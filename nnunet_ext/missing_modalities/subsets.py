@@ -2,22 +2,19 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import torch
-from nnunetv2.inference.export_prediction import export_prediction_from_logits
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from rich.console import Console
 from rich.progress import track
 
 from nnunet_ext.architectures.slice_network import SliceNetwork
 from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.files.atomic import atomic_path, write_text_atomically
+from nnunet_ext.host.prediction import LoadedModel
 from nnunet_ext.missing_modalities.channel_files import channel_files
 from nnunet_ext.missing_modalities.fill_values import fill_values
 from nnunet_ext.missing_modalities.presence import PRESENCE_FILE, read_presence
@@ -59,12 +56,12 @@ class SubsetPredictor:
 
     def __init__(self, choices: PredictionChoices, images: Path, device: torch.device):
         self.choices, self.images = choices, images
-        self.predictor = _load(choices, device)
-        self.dataset_json: dict[str, Any] = self.predictor.dataset_json
+        self.model = _load(choices, device)
+        self.dataset_json = self.model.dataset_json
         self.names = channel_names(self.dataset_json)
         self.ending: str = self.dataset_json["file_ending"]
         self.cases = complete_cases(images, self.names, self.ending)
-        self.values = fill_values(self.dataset_json, self.predictor.plans_manager.plans)
+        self.values = fill_values(self.dataset_json, self.model.plans)
 
     def predict(self, subsets: Sequence[Channels], output: Path) -> Iterator[tuple[Channels, str, Path]]:
         """Predict every case from every subset into ``output/<subset>/<case>``; files that are there are kept.
@@ -116,31 +113,15 @@ class SubsetPredictor:
         write_text_atomically(file, json.dumps(content, indent=4) + "\n")
 
     def _read(self, case: str) -> tuple[Any, dict[str, Any]]:
-        files = [str(self.cases[case][channel]) for channel in range(len(self.names))]
-        return self.predictor.plans_manager.image_reader_writer_class().read_images(files)
+        return self.model.read_images([self.cases[case][channel] for channel in range(len(self.names))])
 
     def _predict_case(self, images: Any, properties: dict[str, Any], subset: Channels, file: Path) -> None:
-        predictor = self.predictor
         given = images.astype("float32")
         for channel, value in enumerate(self.values):
             if channel not in subset:
                 given[channel] = value
-        properties = deepcopy(properties)
-        with redirect_stdout(StringIO()):  # nnU-Net tells its progress
-            preprocessor = predictor.configuration_manager.preprocessor_class(verbose=False)
-            data, _, properties = preprocessor.run_case_npy(
-                given, None, properties, predictor.plans_manager, predictor.configuration_manager, self.dataset_json
-            )
-            logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data).float().contiguous())
-            with atomic_path(file) as temporary:
-                export_prediction_from_logits(
-                    logits.cpu().numpy(),
-                    properties,
-                    predictor.configuration_manager,
-                    predictor.plans_manager,
-                    self.dataset_json,
-                    str(temporary).removesuffix(self.ending),
-                )
+        with atomic_path(file) as temporary:
+            self.model.predict(given, deepcopy(properties), Path(str(temporary).removesuffix(self.ending)))
 
 
 def subset_name(subset: Channels, names: Sequence[str]) -> str:
@@ -170,7 +151,7 @@ def complete_cases(folder: Path, names: Sequence[str], file_ending: str) -> Mapp
     return cases
 
 
-def _load(choices: PredictionChoices, device: torch.device) -> nnUNetPredictor:
+def _load(choices: PredictionChoices, device: torch.device) -> LoadedModel:
     folder = Path(choices.model)
     for name in ("plans.json", "dataset.json"):
         if not (folder / name).is_file():
@@ -182,15 +163,11 @@ def _load(choices: PredictionChoices, device: torch.device) -> nnUNetPredictor:
     if not folds:
         raise UserError(f"{folder} has no fold with a {choices.checkpoint}.")
     try:
-        with redirect_stdout(StringIO()):
-            predictor = nnUNetPredictor(use_mirroring=choices.mirroring, device=device, allow_tqdm=False)
-            predictor.initialize_from_trained_model_folder(str(folder), folds, choices.checkpoint)
-    except RuntimeError as error:
-        if "nnunet trainer" not in str(error):
-            raise
+        model = LoadedModel(folder, folds, choices.checkpoint, mirroring=choices.mirroring, device=device)
+    except LookupError:
         raise UserError(f"nnU-Net does not find the trainer of {folder}. Run: nnunet_ext doctor") from None
-    if predictor.configuration_manager.previous_stage_name is not None:
+    if model.is_second_stage:
         raise UserError("Subsets of the second stage of a cascade are not supported; use its first stage.")
-    if not choices.mirroring and isinstance(predictor.network, SliceNetwork):
-        predictor.network.mirror_axes = ()  # these networks mirror their input themselves
-    return predictor
+    if not choices.mirroring and isinstance(model.network, SliceNetwork):
+        model.network.mirror_axes = ()  # these networks mirror their input themselves
+    return model

@@ -3,17 +3,12 @@
 import os
 import re
 from contextlib import suppress
-from importlib import import_module
-from inspect import getmembers, isclass, signature
 from pathlib import Path
-from pkgutil import walk_packages
 from typing import Any
-
-from nnunetv2.experiment_planning import experiment_planners
-from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.files.json_object import read_json_object
+from nnunet_ext.host.planner import planners_by_plans_name
 from nnunet_ext.planning.plans_name import DEFAULT_PLANS, check_plain
 from nnunet_ext.plans.network_entry import PlansError
 
@@ -120,7 +115,7 @@ def how_to_make(folder: Path, name: str) -> str:
     command = f"nnUNetv2_plan_and_preprocess -d {dataset_number(folder.name)}"
     if name == DEFAULT_PLANS:
         return f"Run: {command}"
-    if planner := _planners().get(name):
+    if planner := planners_by_plans_name().get(name):
         return f"Run: {command} -pl {planner}"
     return f"The data set has the plans {', '.join(all_plans(folder)) or '(none)'}."
 
@@ -128,13 +123,3 @@ def how_to_make(folder: Path, name: str) -> str:
 def dataset_number(name: str) -> int:
     """Number of a data set, from the name of its folder."""
     return int(name.removeprefix("Dataset").partition("_")[0])
-
-
-def _planners() -> dict[str, str]:
-    """Name of plans -> planner of nnU-Net that makes them, where it is told no other name."""
-    planners: dict[str, str] = {}
-    for module in walk_packages(experiment_planners.__path__, f"{experiment_planners.__name__}."):
-        for name, member in getmembers(import_module(module.name), isclass):
-            if issubclass(member, ExperimentPlanner):
-                planners.setdefault(signature(member).parameters["plans_name"].default, name)
-    return planners

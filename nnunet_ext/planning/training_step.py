@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nnunet_ext.counting.arithmetic import operation_counter
 from nnunet_ext.counting.cuda_precision import cuda_mixed_precision
 from nnunet_ext.counting.tensor_bytes import TensorBytes
+from nnunet_ext.host.plans import input_channels
+from nnunet_ext.host.torch_internals import TensorsWithoutData
 from nnunet_ext.trainers.base import MethodTrainer
 from nnunet_ext.trainers.without_output import without_output
 
@@ -45,7 +45,7 @@ class StepCost:
 class TrainingStep:
     """nnU-Net's training step with a trainer's own network, loss and optimizer, on a batch without content.
 
-    Built inside a ``FakeTensorMode`` nothing is computed and nothing allocated; built outside, the step is real.
+    Built inside ``TensorsWithoutData`` nothing is computed and nothing allocated; built outside, the step is real.
 
     Args:
         trainer_class: nnU-Net's trainer or one of this package.
@@ -75,9 +75,7 @@ class TrainingStep:
                 torch.device("cpu"),
             )
             manager = trainer.configuration_manager
-            trainer.num_input_channels = determine_num_input_channels(
-                trainer.plans_manager, manager, trainer.dataset_json
-            )
+            trainer.num_input_channels = input_channels(trainer.plans_manager, manager, trainer.dataset_json)
             trainer.network = trainer.build_network_architecture(
                 trainer.plans_manager,
                 manager,
@@ -150,7 +148,7 @@ def step_cost(
         mixed_precision: Whether as on a GPU (autocast) or as on the CPU (float32).
         count_operations: Whether to count arithmetic too, which takes longer.
     """
-    with FakeTensorMode():
+    with TensorsWithoutData():
         step = TrainingStep(trainer_class, plans, configuration, dataset_json, mixed_precision)
         with TensorBytes(step.weights()) as counted:
             step.passes()

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
 from nnunet_ext.errors import UserError
+from nnunet_ext.host.plans import resolved
 
 HOST_NETWORKS = (
     "dynamic_network_architectures.architectures.unet.PlainConvUNet",
@@ -39,7 +39,7 @@ def resolved_configuration(plans: dict[str, Any], configuration: str) -> dict[st
             f"Plans '{plans['plans_name']}' have no configuration '{configuration}'; "
             f"they have {', '.join(plans['configurations'])}."
         )
-    return PlansManager(deepcopy(plans)).get_configuration(configuration).configuration
+    return resolved(plans, configuration)
 
 
 def write_architecture(

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from acvl_utils.cropping_and_padding.padding import pad_nd_image
-from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor
 
 from nnunet_ext.architectures import AttentionFusionUNet
 from nnunet_ext.errors import UserError
 from nnunet_ext.evaluation.overlap import count_voxels, dice
+from nnunet_ext.host.plans import ConfigurationManager, PlansManager, input_channels
+from nnunet_ext.host.prediction import preprocess_files, tile_starts, tile_weight
 from nnunet_ext.labels.label_image import grid_difference, read_image_grid, read_label_image
 from nnunet_ext.plans.modalities import channel_names
 from nnunet_ext.plans.network_entry import network_path
@@ -110,7 +109,7 @@ def load_attention_model(folder: Path, fold: str | None, checkpoint: str) -> Att
     network = AttentionFusionTrainer.build_network_architecture(
         plans,
         configuration,
-        determine_num_input_channels(plans, configuration, dataset_json),
+        input_channels(plans, configuration, dataset_json),
         plans.get_label_manager(dataset_json).num_segmentation_heads,
         enable_deep_supervision=False,
     )
@@ -142,9 +141,8 @@ def attention_of_case(
             raise UserError(f"Image {image} does not exist.")
     if reference is not None:
         _check_reference(reference, images[0], model)
-    preprocessor = model.configuration.preprocessor_class(verbose=False)
     files = [str(image) for image in images]
-    data, _, _ = preprocessor.run_case(files, None, model.plans, model.configuration, model.dataset_json)
+    data = preprocess_files(files, None, model.plans, model.configuration, model.dataset_json).images
     patch = tuple(model.configuration.patch_size)
     padded, unpad = pad_nd_image(torch.as_tensor(data).float(), patch, "constant", {"value": 0}, True)
     logits, maps = _sliding_window(model.network.to(device), padded, patch, device)
@@ -166,9 +164,8 @@ def attention_of_case(
 
 
 def _reference_masks(reference: Path, files: list[str], model: AttentionModel) -> ReferenceMasks:
-    preprocessor = model.configuration.preprocessor_class(verbose=False)
     # apart from the images, because a reference beside them would have a say in what nnU-Net normalizes
-    _, labels, _ = preprocessor.run_case(files, str(reference), model.plans, model.configuration, model.dataset_json)
+    labels = preprocess_files(files, str(reference), model.plans, model.configuration, model.dataset_json).labels
     ignore = model.plans.get_label_manager(model.dataset_json).ignore_label
     ignored = np.zeros(labels[0].shape, bool) if ignore is None else labels[0] == ignore
     return ReferenceMasks((labels[0] > 0) & ~ignored, ignored)
@@ -200,12 +197,11 @@ def _sliding_window(
     A network of fewer dimensions than the data sees it slice by slice.
     """
     slices = [[index] for index in range(data.shape[1])] if len(patch) == data.ndim - 2 else [[]]
-    steps = compute_steps_for_sliding_window(data.shape[-len(patch) :], patch, 0.5)
-    gaussian = compute_gaussian(patch, sigma_scale=1 / 8, value_scaling_factor=10, device=torch.device("cpu")).float()
+    steps, gaussian = tile_starts(data.shape[-len(patch) :], patch), tile_weight(patch)
     weight = torch.zeros(data.shape[1:])
     sums: Tensor | None = None
     for index, start in itertools.product(slices, itertools.product(*steps)):
-        window = tuple([*index, *(slice(begin, begin + size) for begin, size in zip(start, patch, strict=True))])
+        window: Any = tuple([*index, *(slice(begin, begin + size) for begin, size in zip(start, patch, strict=True))])
         everywhere = (slice(None), *window)
         features, maps = network.encode(data[everywhere][None].to(device))
         logits = network.decoder(features)[0]

@@ -9,10 +9,10 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from nnunet_ext.architectures import SegResNetVAE
 from nnunet_ext.augmentation.autoencoder import shift_scale_and_mirror
+from nnunet_ext.host.torch_internals import Convolution
 from nnunet_ext.losses import AutoencoderRegularizedLoss
 from nnunet_ext.plans.modalities import channel_names
 from nnunet_ext.plans.network_entry import resolved_configuration
@@ -108,7 +108,7 @@ class AutoencoderRegularizedTrainer(PaperAugmentationTrainer):
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, EpochScheduler]:
         """Adam with weight decay of convolution kernels only (Sec. 3.5, 3.6), and polynomial decay (Eq. 5)."""
-        kernels = [module.weight for module in self.network.modules() if isinstance(module, _ConvNd)]
+        kernels = [module.weight for module in self.network.modules() if isinstance(module, Convolution)]
         decayed = {id(kernel) for kernel in kernels}
         others = [parameter for parameter in self.network.parameters() if id(parameter) not in decayed]
         groups = [{"params": kernels, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -4,12 +4,12 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
 from nnunet_ext.augmentation.slice_classification import mirror_scale_and_shift
+from nnunet_ext.host.plans import labels_of
 from nnunet_ext.losses import CompositeLoss, FocalDiceLoss, SliceCrossEntropyLoss, SliceFocalLoss
 from nnunet_ext.plans.network_entry import resolved_configuration
 from nnunet_ext.plans.settings import STRICT, TrainingSettings
@@ -49,7 +49,7 @@ class SliceTrainer(PaperAugmentationTrainer):
     ) -> dict[str, Any]:
         """Whether labels are regions, dropout, and what the classifier needs."""
         dimension = len(resolved_configuration(plans, configuration)["patch_size"])
-        labels = PlansManager(plans).get_label_manager(dataset_json)
+        labels = labels_of(plans, dataset_json)
         kwargs = {
             "regions": labels.has_regions,
             "slice_axis": None,

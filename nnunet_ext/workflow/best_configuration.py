@@ -5,10 +5,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunetv2.evaluation.find_best_configuration import find_best_configuration
-
 from nnunet_ext.errors import UserError
 from nnunet_ext.files.atomic import atomic_folder
+from nnunet_ext.host.models import best_models
 from nnunet_ext.workflow.fold_plans import check_fold_plans
 
 
@@ -41,27 +40,15 @@ def write_best_configuration(
         OtherPlansError: A fold was trained with other plans than there are now.
         InputError: ``output`` holds something already, or it cannot be written.
     """
-    trained = tuple(_parts(model) for model in models)
+    trained = [_parts(model) for model in models]
     for model in models:
         for fold in folds:
             check_fold_plans(
                 Path(os.environ["nnUNet_results"], dataset, model, f"fold_{fold}"),
                 Path(os.environ["nnUNet_preprocessed"], dataset),
             )
-    result = find_best_configuration(
-        dataset,
-        trained,
-        allow_ensembling=ensembling,
-        num_processes=num_processes,
-        overwrite=True,
-        folds=tuple(folds),
-        strict=True,
-    )["best_model_or_ensemble"]
-    best = [
-        f"{model['trainer']}__{model['plans_identifier']}__{model['configuration']}"
-        for model in result["selected_model_or_models"]
-    ]
-    source = Path(result["postprocessing_file"]).parent
+    selected, source = best_models(dataset, trained, folds, ensembling=ensembling, num_processes=num_processes)
+    best = [f"{model['trainer']}__{model['plans']}__{model['configuration']}" for model in selected]
     with atomic_folder(output) as partial:
         (partial / "models.txt").write_text("".join(f"{model}\n" for model in best))
         for name in ("postprocessing.pkl", "plans.json", "dataset.json"):

@@ -3,15 +3,11 @@
 import json
 from pathlib import Path
 
-from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
-from nnunetv2.utilities.crossval_split import generate_crossval_split
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
 from nnunet_ext.errors import UserError
 from nnunet_ext.files.atomic import write_text_atomically
+from nnunet_ext.host.data import NUM_FOLDS, crossvalidation_split, preprocessed_cases
+from nnunet_ext.host.plans import PlansManager
 from nnunet_ext.planning.dataset_folder import dataset_number, preprocessed_folder, read_plans
-
-SEED, NUM_FOLDS = 12345, 5  # nnU-Net's own, in nnUNetTrainer.do_split
 
 
 class SplitError(UserError):
@@ -38,9 +34,7 @@ def write_split(dataset: str, plans: str) -> tuple[Path, bool]:
     cases = _preprocessed_cases(folder, plans)
     if len(cases) < NUM_FOLDS:
         raise SplitError(f"{folder}: {len(cases)} cases are too few for {NUM_FOLDS} folds. Write {file} yourself.")
-    splits = generate_crossval_split(cases, seed=SEED, n_splits=NUM_FOLDS)
-    content = [{part: list(map(str, split[part])) for part in split} for split in splits]
-    write_text_atomically(file, json.dumps(content, indent=4))
+    write_text_atomically(file, json.dumps(crossvalidation_split(cases), indent=4))
     return file, True
 
 
@@ -50,7 +44,7 @@ def _preprocessed_cases(folder: Path, plans: str) -> list[str]:
     for name in manager.available_configurations:
         data = folder / manager.get_configuration(name).data_identifier
         if data.is_dir():
-            return sorted(infer_dataset_class(str(data)).get_identifiers(str(data)))
+            return preprocessed_cases(data)
     raise SplitError(
         f"{folder} has no preprocessed data for {plans}. "
         f"Run: nnUNetv2_preprocess -d {dataset_number(folder.name)} -plans_name {plans}"

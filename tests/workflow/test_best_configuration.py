@@ -27,7 +27,8 @@ def search(tmp_path, monkeypatch):
             }
         }
 
-    monkeypatch.setattr(best_configuration, "find_best_configuration", find_best_configuration)
+    module = "nnunetv2.evaluation.find_best_configuration"
+    monkeypatch.setattr(f"{module}.find_best_configuration", find_best_configuration)
     monkeypatch.setattr(
         best_configuration, "check_fold_plans", lambda *folders: arguments.setdefault("checked", []).append(folders)
     )
