@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from nnunet_ext.cli.options import HD95, Convention, NumProcesses
+from nnunet_ext.cli.options import (
+    HD95,
+    NSD,
+    Convention,
+    Lesions,
+    MatchDice,
+    MinLesion,
+    NumProcesses,
+    Task,
+    lesion_settings,
+)
 from nnunet_ext.errors import UserError
 from nnunet_ext.files.checkpoint import FINAL
 
@@ -68,6 +78,11 @@ def report(
     ] = None,
     convention: Convention = None,
     hd95: HD95 = "pooled",
+    lesions: Lesions = None,
+    task: Task = None,
+    match_dice: MatchDice = None,
+    min_lesion_mm3: MinLesion = None,
+    nsd: NSD = None,
     num_processes: NumProcesses = None,
 ) -> None:
     """Write one HTML page about trained models: settings, learning curves, scores, overlays."""
@@ -80,6 +95,8 @@ def report(
         images=images,
         convention=convention,
         hd95_choice=hd95,
+        lesions=lesion_settings(lesions, task, match_dice, min_lesion_mm3),
+        nsd=nsd or [],
         num_processes=num_processes,
     )
     print(f"Wrote {output} about {', '.join(model.name for model in models)}")

@@ -1,9 +1,12 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from nnunet_ext.evaluation.lesions import LesionDefinition, LesionSettings, LesionTask
 
 NumProcesses = Annotated[
     int | None,
@@ -27,3 +30,58 @@ Convention = Annotated[
         "Default: brats2020 for data sets with the BraTS regions, else nan.",
     ),
 ]
+Lesions = Annotated[
+    Literal["brats2023", "brats2025", "detection"] | None,
+    typer.Option(
+        "--lesions",
+        help="Lesion-wise scores: brats2023 (2023, 2024, GoAT), brats2025 (2025, 2026; panoptica's), or detection "
+        "alone, which the others include: lesions found, missed and surplus.",
+    ),
+]
+Task = Annotated[
+    Literal["gli", "men", "met", "ped", "ssa"] | None,
+    typer.Option(
+        "--task",
+        help="Task whose rules --lesions brats2023 takes. Default by the regions: ped (cystic component), men (gross "
+        "tumour volume alone), else gli.",
+    ),
+]
+MatchDice = Annotated[
+    float | None,
+    typer.Option("--match-dice", help="Detection: smallest Dice of two lesions that belong together. Default: 1e-6."),
+]
+MinLesion = Annotated[
+    float | None,
+    typer.Option("--min-lesion-mm3", help="Detection: smaller lesions of both sides are left out. Default: 0."),
+]
+NSD = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--nsd",
+        metavar="[REGION=]MM",
+        help="Surface Dice within MM, by area and by border voxels; for one region with its name in front. Repeatable.",
+    ),
+]
+
+
+def lesion_settings(
+    definition: "LesionDefinition | None",
+    task: "LesionTask | None",
+    match_dice: float | None,
+    min_lesion_mm3: float | None,
+) -> "LesionSettings | None":
+    """Settings from the options; None where none of them is given. Those of detection alone ask for detection.
+
+    Raises:
+        UserError: A task without a definition, or a value that the settings refuse.
+    """
+    from nnunet_ext.errors import InputError
+    from nnunet_ext.evaluation.lesions import LesionSettings
+
+    of_detection = {"match_dice": match_dice, "min_lesion_mm3": min_lesion_mm3}
+    given = {name: value for name, value in of_detection.items() if value is not None}
+    if definition is None and task is not None:
+        raise InputError(f"--task {task} is a task of --lesions brats2023: give both.")
+    if definition is None and not given:
+        return None
+    return LesionSettings(definition or "detection", task, **given)

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from nnunet_ext.cli.options import HD95, Convention, DatasetJson, NumProcesses
+from nnunet_ext.cli.options import (
+    HD95,
+    NSD,
+    Convention,
+    DatasetJson,
+    Lesions,
+    MatchDice,
+    MinLesion,
+    NumProcesses,
+    Task,
+    lesion_settings,
+)
 
 app = typer.Typer()
 postprocess = typer.Typer(help="Post-processing that nnUNetv2_apply_postprocessing applies.", no_args_is_help=True)
@@ -21,6 +32,11 @@ def evaluate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
     convention: Convention = None,
     hd95: HD95 = "pooled",
+    lesions: Lesions = None,
+    task: Task = None,
+    match_dice: MatchDice = None,
+    min_lesion_mm3: MinLesion = None,
+    nsd: NSD = None,
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder of images; adds overlays of best, median and worst case.")
     ] = None,
@@ -46,6 +62,8 @@ def evaluate(
         dataset_json=dataset_json,
         convention=convention,
         hd95_choice=hd95,
+        lesions=lesion_settings(lesions, task, match_dice, min_lesion_mm3),
+        nsd=nsd or [],
         images=images,
         other=compare,
         only_predicted=only_predicted,
@@ -54,7 +72,7 @@ def evaluate(
     regions = result.summary["regions"]
     metrics = metrics_of(result.metrics)
     table = text_table(
-        ["region", *(heading(metric, result.summary["hd95_definition"]) for metric in metrics)],
+        ["region", *(heading(metric, result.summary) for metric in metrics)],
         [
             [name, *(format_number(region["metrics"][metric]["mean"]) for metric in metrics)]
             for name, region in regions.items()

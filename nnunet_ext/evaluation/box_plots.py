@@ -6,7 +6,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from nnunet_ext.evaluation.summary import heading, metrics_of
+from nnunet_ext.evaluation.summary import heading, measured, metrics_of
 
 NUM_COLUMNS = 3
 
@@ -20,7 +20,7 @@ def box_plots(results: Mapping[str, pd.DataFrame], metrics: Sequence[str] | None
     """
     rows = pd.concat([frame.assign(result=name) for name, frame in results.items()], ignore_index=True)
     metrics = metrics or metrics_of(rows)
-    definition = rows["hd95_definition"].iloc[0]
+    how = measured(rows)
     num_columns = min(NUM_COLUMNS, len(metrics))
     num_rows = -(-len(metrics) // num_columns)
     width = 3.2 + 0.25 * rows["region"].nunique() * len(results)
@@ -28,7 +28,7 @@ def box_plots(results: Mapping[str, pd.DataFrame], metrics: Sequence[str] | None
     # Figure without pyplot: no global state, no window, nothing to close
     figure = Figure(figsize=(num_columns * width, num_rows * (3.4 + 0.2 * several)), layout="constrained")
     for axes, metric in zip(figure.subplots(num_rows, num_columns, squeeze=False).flat, metrics, strict=False):
-        axes.set_title(heading(metric, definition), fontsize=9)
+        axes.set_title(heading(metric, how), fontsize=9)
         if not rows[metric].notna().any():
             axes.text(0.5, 0.5, "no values", ha="center", transform=axes.transAxes)
             axes.set(xticks=[], yticks=[])

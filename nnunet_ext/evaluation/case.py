@@ -1,15 +1,16 @@
 """All metrics of one case."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.conventions import CONVENTIONS, Emptiness, apply_convention
 from nnunet_ext.evaluation.hausdorff import HD95Choice, hd95, hd95_columns
+from nnunet_ext.evaluation.lesions import LesionSettings, score_lesions
 from nnunet_ext.evaluation.overlap import (
     count_voxels,
     dice,
@@ -17,8 +18,16 @@ from nnunet_ext.evaluation.overlap import (
     sensitivity,
     specificity,
 )
+from nnunet_ext.evaluation.surface_dice import surface_dice
 from nnunet_ext.labels.dataset_labels import DatasetLabels
 from nnunet_ext.labels.label_image import LabelImage, grid_difference, read_label_image
+
+
+class CaseScores(NamedTuple):
+    """Rows of ``metrics.csv``, and of ``lesions.csv``, of one case."""
+
+    rows: list[dict[str, Any]]
+    lesions: list[dict[str, Any]]
 
 
 def evaluate_case(
@@ -28,8 +37,10 @@ def evaluate_case(
     labels: DatasetLabels,
     convention: str,
     hd95_choice: HD95Choice,
-) -> list[dict[str, Any]]:
-    """Rows of ``metrics.csv`` for one case, one a region.
+    lesions: LesionSettings | None = None,
+    tolerances: Mapping[str, float] | None = None,
+) -> CaseScores:
+    """Scores of one case, one row a region.
 
     Args:
         case: Case identifier.
@@ -38,6 +49,8 @@ def evaluate_case(
         labels: Regions to score.
         convention: Name of one of ``CONVENTIONS``.
         hd95_choice: ``"pooled"``, ``"directed"`` or ``"both"``.
+        lesions: How to score lesions; None does not.
+        tolerances: Region -> tolerance in mm of the surface Dice, which other regions do not get.
 
     Raises:
         InputError: A file cannot be used, the grids differ, or a label value is not in ``dataset.json``.
@@ -50,12 +63,21 @@ def evaluate_case(
     if labels.ignore_label is not None:
         scored = truth.labels != labels.ignore_label
     num_scored = int(np.count_nonzero(scored))
-    rows = []
+    rows, found = [], []
     for region in labels.regions:
         masks = region.mask(truth.labels) & scored, region.mask(predicted.labels) & scored
-        metrics = evaluate_masks(*masks, truth.spacing, num_scored, convention, hd95_choice)
-        rows.append({"case": case, "region": region.name, "labels": " ".join(map(str, region.labels)), **metrics})
-    return rows
+        row = {"case": case, "region": region.name, "labels": " ".join(map(str, region.labels))}
+        tolerance = tolerances.get(region.name, math.nan) if tolerances else None
+        row |= evaluate_masks(*masks, truth.spacing, num_scored, convention, hd95_choice, tolerance)
+        if lesions is not None:
+            metrics, of_region = score_lesions(*masks, truth.spacing, lesions)
+            row |= metrics
+            found += [
+                {"case": case, "region": region.name, **vars(lesion), "volume_unit": row["volume_unit"]}
+                for lesion in of_region
+            ]
+        rows.append(row)
+    return CaseScores(rows, found)
 
 
 def read_pair(reference: Path, prediction: Path, labels: DatasetLabels) -> tuple[list[LabelImage], list[str]]:
@@ -85,6 +107,7 @@ def evaluate_masks(
     num_scored: int,
     convention: str,
     hd95_choice: HD95Choice,
+    tolerance: float | None = None,
 ) -> dict[str, Any]:
     """Metrics, volumes in mm³ (2d: areas in mm²) and voxel counts of one region.
 
@@ -95,6 +118,7 @@ def evaluate_masks(
         num_scored: Number of voxels that are not ignored.
         convention: Name of one of ``CONVENTIONS``.
         hd95_choice: ``"pooled"``, ``"directed"`` or ``"both"``.
+        tolerance: Of the surface Dice in mm; NaN gives it no value, None leaves it out.
     """
     counts = count_voxels(reference, prediction, num_scored)
     reference_size, predicted_size = counts.tp + counts.fn, counts.tp + counts.fp
@@ -115,6 +139,10 @@ def evaluate_masks(
         **distances,
         "relative_volume_difference": relative_volume_difference(counts),
     }
+    if tolerance is not None:
+        measurable = empty == "neither" and not math.isnan(tolerance)
+        both = surface_dice(reference, prediction, spacing, tolerance) if measurable else (math.nan, math.nan)
+        metrics |= dict(zip(("nsd", "nsd_voxel"), both, strict=True))
     voxel_volume = math.prod(spacing)
     return {
         **apply_convention(metrics, empty, CONVENTIONS[convention]),
@@ -125,4 +153,5 @@ def evaluate_masks(
         **counts._asdict(),
         "convention": convention,
         "hd95_definition": columns["hd95"],
+        **({} if tolerance is None else {"nsd_tolerance": tolerance}),
     }

@@ -7,9 +7,15 @@ import pandas as pd
 from scipy import stats
 
 from nnunet_ext.errors import InputError
-from nnunet_ext.evaluation.summary import metrics_of
+from nnunet_ext.evaluation.summary import measured, metrics_of
 
 NUM_BOOTSTRAP_SAMPLES = 9999
+# Words for what else may differ between two results, see nnunet_ext.evaluation.summary.measured
+WAYS = {
+    "nsd_tolerance": "surface Dice within",
+    "lesions": "lesion-wise scores of",
+    "lesion_match": "lesions matched from",
+}
 BOOTSTRAP_SEED = 0  # the same files give the same interval
 
 
@@ -28,8 +34,11 @@ def compare(metrics: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     Raises:
         InputError: The two results do not hold the same cases and regions, or were not scored in the same way.
     """
-    if len(ways := {_measured_how(frame) for frame in (metrics, other)}) > 1:
-        raise InputError(f"Results scored in different ways cannot be compared: {' and '.join(sorted(ways))}.")
+    ways = [measured(frame) for frame in (metrics, other)]
+    common = [key for key in ways[0] if key in ways[1]]
+    if any(ways[0][key] != ways[1][key] for key in common):
+        words = " and ".join(sorted(_in_words({key: way[key] for key in common}) for way in ways))
+        raise InputError(f"Results scored in different ways cannot be compared: {words}.")
     keys = ["case", "region"]
     paired = metrics.merge(other, on=keys, suffixes=("", "_other"), how="outer", indicator=True)
     unpaired = paired.loc[paired["_merge"] != "both", "case"]
@@ -42,12 +51,13 @@ def compare(metrics: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
         for metric in shared:
             differences = (of_region[metric] - of_region[f"{metric}_other"]).dropna().to_numpy()
             rows.append({"region": region, "metric": metric, **_paired_statistics(differences)})
-    how = {column: metrics[column].iloc[0] for column in ("convention", "hd95_definition")}
-    return pd.DataFrame(rows).assign(**how)
+    return pd.DataFrame(rows).assign(**{key: ways[0][key] for key in common})
 
 
-def _measured_how(metrics: pd.DataFrame) -> str:
-    return f"{metrics['convention'].iloc[0]} with {metrics['hd95_definition'].iloc[0]} HD95"
+def _in_words(how: dict[str, str]) -> str:
+    words = [f"{how['convention']} with {how['hd95_definition']} HD95"]
+    words += [f"{name} {how[key]}" for key, name in WAYS.items() if key in how]
+    return ", ".join(words)
 
 
 def _paired_statistics(differences: np.ndarray) -> dict[str, float | int]:

@@ -74,18 +74,21 @@ def apply_convention(metrics: dict[str, float], empty: Emptiness, convention: Co
         metrics: ``dice``, ``sensitivity``, ``specificity``, ``relative_volume_difference``, and HD95 in one
             column a definition, see :func:`nnunet_ext.evaluation.hausdorff.hd95_columns`.
         empty: Which of the masks are empty.
-        convention: Values to use.
+        convention: Values to use. The surface Dice (``nsd``, ``nsd_voxel``), if there is one, counts as Dice does.
 
     Returns:
         The metrics, and beside each HD95 the same ``_without_penalty``: NaN where exactly one mask is empty.
     """
     result = dict(metrics)
     distances = [name for name in metrics if name.startswith("hd95")]
+    surface_dice = [name for name in metrics if name.startswith("nsd")]
     if empty == "both":
+        result |= dict.fromkeys(surface_dice, convention.both_empty)
         result["dice"] = result["sensitivity"] = convention.both_empty
         result |= dict.fromkeys(distances, convention.both_empty_hd95)
         result["relative_volume_difference"] = convention.both_empty_volume_difference
     elif empty in ("reference", "prediction"):
+        result |= dict.fromkeys(surface_dice, 0.0)
         result |= dict.fromkeys(distances, convention.one_empty_hd95)
         if empty == "reference":
             result["sensitivity"] = convention.false_positive_sensitivity

@@ -1,11 +1,11 @@
 """Scoring a folder of predictions against a folder of references."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,10 +14,13 @@ from nnunet_ext.evaluation.box_plots import box_plots
 from nnunet_ext.evaluation.case import evaluate_case
 from nnunet_ext.evaluation.comparison import compare
 from nnunet_ext.evaluation.conventions import CONVENTIONS, default_convention
+from nnunet_ext.evaluation.detection import detection_plot
 from nnunet_ext.evaluation.hausdorff import HD95_CHOICES, HD95Choice
+from nnunet_ext.evaluation.lesions import Lesion, LesionSettings
 from nnunet_ext.evaluation.markdown import summary_as_markdown
 from nnunet_ext.evaluation.overlays import cases_to_show, overlays
 from nnunet_ext.evaluation.summary import summarise
+from nnunet_ext.evaluation.surface_dice import parse_tolerances
 from nnunet_ext.files.atomic import atomic_files, atomic_path, write_text_atomically
 from nnunet_ext.files.figure import save_figure
 from nnunet_ext.labels.dataset_labels import DatasetLabels, find_dataset_json, read_dataset_labels
@@ -41,6 +44,8 @@ def evaluate_folders(
     dataset_json: Path | None = None,
     convention: str | None = None,
     hd95_choice: HD95Choice = "pooled",
+    lesions: LesionSettings | None = None,
+    nsd: Sequence[str] = (),
     images: Path | None = None,
     other: Path | None = None,
     only_predicted: bool = False,
@@ -57,6 +62,8 @@ def evaluate_folders(
         dataset_json: The data set's ``dataset.json``; None looks for it in and above the two folders.
         convention: Name of one of ``CONVENTIONS``; None takes the data set's default.
         hd95_choice: ``"pooled"``, ``"directed"`` or ``"both"``.
+        lesions: How to score lesions, which adds ``lesions.csv`` and ``detection.png``; None does not.
+        nsd: Tolerances of the surface Dice, see :func:`nnunet_ext.evaluation.surface_dice.parse_tolerances`.
         images: Folder of the images; with it ``overlays.png`` shows the best, the median and the worst case.
         other: Folder of other predictions for the same cases; with it ``comparison.csv`` holds paired differences.
         only_predicted: Score the cases of ``prediction`` alone, where it is one fold of a cross-validation.
@@ -73,17 +80,19 @@ def evaluate_folders(
         labels=labels,
         convention=convention,
         hd95_choice=hd95_choice,
+        lesions=lesions,
+        nsd=nsd,
         num_processes=num_processes,
     )
     others = pair_files(reference, other, labels.file_ending, only_predicted) if other else None
-    metrics = score(references, predictions)
+    metrics, found = score(references, predictions)
     comparison = None
     if others:
-        comparison = compare(metrics, score(*others))
+        comparison = compare(metrics, score(*others).metrics)
     shown = cases_to_show(metrics) if images else {}
     overlay = overlays(shown, images, references, predictions, labels) if images and shown else None
 
-    summary = {**summarise(metrics), "reference": str(reference), "prediction": str(prediction)}
+    summary = {**summarise(metrics, found), "reference": str(reference), "prediction": str(prediction)}
     if comparison is not None:
         summary["comparison"] = {"other": str(other), "differences": json.loads(comparison.to_json(orient="records"))}
     with atomic_files(output) as new:
@@ -91,16 +100,29 @@ def evaluate_folders(
         write_text_atomically(new / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
         write_text_atomically(new / "summary.md", summary_as_markdown(summary, comparison, str(other)))
         save_figure(box_plots({prediction.name: metrics}), new / "box_plots.png")
+        if found is not None:
+            write_csv(found, new / "lesions.csv")
+            save_figure(detection_plot(found), new / "detection.png")
         if comparison is not None:
             write_csv(comparison, new / "comparison.csv")
         if overlay:
             save_figure(overlay, new / "overlays.png")
     # What an earlier run wrote and this one does not would contradict the new numbers.
+    if found is None:
+        (output / "lesions.csv").unlink(missing_ok=True)
+        (output / "detection.png").unlink(missing_ok=True)
     if comparison is None:
         (output / "comparison.csv").unlink(missing_ok=True)
     if overlay is None:
         (output / "overlays.png").unlink(missing_ok=True)
     return Evaluation(metrics, summary, comparison)
+
+
+class Scores(NamedTuple):
+    """Rows of ``metrics.csv``, and of ``lesions.csv`` where lesions are scored."""
+
+    metrics: pd.DataFrame
+    lesions: pd.DataFrame | None
 
 
 def score_files(
@@ -110,8 +132,11 @@ def score_files(
     convention: str | None = None,
     hd95_choice: HD95Choice = "pooled",
     num_processes: int | None = None,
-) -> pd.DataFrame:
-    """Rows of ``metrics.csv``, cases in alphabetical order and regions in that of ``dataset.json``.
+    *,
+    lesions: LesionSettings | None = None,
+    nsd: Sequence[str] = (),
+) -> Scores:
+    """Scores, cases in alphabetical order and regions in that of ``dataset.json``.
 
     Args:
         references: Case -> label image; holds at least the cases of ``predictions``.
@@ -120,20 +145,25 @@ def score_files(
         convention: Name of one of ``CONVENTIONS``; None takes the data set's default.
         hd95_choice: ``"pooled"``, ``"directed"`` or ``"both"``.
         num_processes: Parallel processes; None takes one a processor, at most 8.
+        lesions: How to score lesions; None does not.
+        nsd: Tolerances of the surface Dice, see :func:`nnunet_ext.evaluation.surface_dice.parse_tolerances`.
 
     Raises:
-        InputError: Unknown convention or definition, or files that cannot be scored, all problems listed.
+        InputError: Unknown convention, definition or region, or files that cannot be scored, all problems listed.
     """
     convention = convention or default_convention(labels)
     if convention not in CONVENTIONS:
         raise InputError(f"Unknown convention '{convention}'; there are {', '.join(CONVENTIONS)}.")
     if hd95_choice not in HD95_CHOICES:
         raise InputError(f"Unknown definition of HD95 '{hd95_choice}'; there are {', '.join(HD95_CHOICES)}.")
-    arguments = [
-        (case, references[case], predictions[case], labels, convention, hd95_choice) for case in sorted(predictions)
-    ]
-    rows = map_cases(evaluate_case, arguments, num_processes, "Scoring")
-    return pd.DataFrame([row for rows_of_case in rows for row in rows_of_case])
+    how = (labels, convention, hd95_choice, lesions and lesions.of_dataset(labels), parse_tolerances(nsd, labels))
+    arguments = [(case, references[case], predictions[case], *how) for case in sorted(predictions)]
+    scores = map_cases(evaluate_case, arguments, num_processes, "Scoring")
+    metrics = pd.DataFrame([row for of_case in scores for row in of_case.rows])
+    if lesions is None:
+        return Scores(metrics, None)
+    columns = ["case", "region", *(field.name for field in fields(Lesion)), "volume_unit"]
+    return Scores(metrics, pd.DataFrame([row for of_case in scores for row in of_case.lesions], columns=columns))
 
 
 def pair_files(

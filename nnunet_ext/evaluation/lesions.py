@@ -5,11 +5,12 @@ The two years' scores carry the same names and are different numbers; ``docs/eva
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.hausdorff import bounding_box, directed_percentile_95, pooled_percentile_95
 from nnunet_ext.evaluation.lesion_matching import (
     Components,
@@ -22,10 +23,12 @@ from nnunet_ext.evaluation.lesion_matching import (
 )
 from nnunet_ext.evaluation.surface_dice import surface_dice_by_voxels
 from nnunet_ext.evaluation.surfaces import Surface, border_surfaces, corner_surfaces, surface_distances, union
+from nnunet_ext.labels.dataset_labels import DatasetLabels
 
 LesionDefinition = Literal["brats2023", "brats2025", "detection"]
 LESION_DEFINITIONS: tuple[str, ...] = get_args(LesionDefinition)
 LesionTask = Literal["gli", "men", "met", "ped", "ssa"]
+LESION_TASKS: tuple[str, ...] = get_args(LesionTask)
 
 
 @dataclass(frozen=True)
@@ -62,20 +65,56 @@ class LesionSettings:
     Args:
         definition: ``"brats2023"`` or ``"brats2025"`` adds their scores; ``"detection"`` counts lesions only, as the
             others do too.
-        task: Task of BraTS whose rules ``"brats2023"`` takes.
+        task: Task of BraTS whose rules ``"brats2023"`` takes; None takes :func:`default_task` of the data set.
         match_dice: Detection: smallest Dice of two lesions that belong together.
         min_lesion_mm3: Detection: smaller lesions of either side are left out, in mm³ (in 2d mm²).
+
+    Raises:
+        InputError: A value that does not exist or is out of range, or a task for another definition.
     """
 
     definition: LesionDefinition
-    task: LesionTask = "gli"
+    task: LesionTask | None = None
     match_dice: float = BRATS2025_MIN_DICE
     min_lesion_mm3: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.definition not in LESION_DEFINITIONS:
+            known = ", ".join(LESION_DEFINITIONS)
+            raise InputError(f"Unknown definition of lesion-wise scores '{self.definition}'; there are {known}.")
+        if self.task is not None and self.definition != "brats2023":
+            raise InputError(f"A task of BraTS changes 'brats2023' alone: leave it out for '{self.definition}'.")
+        if self.task not in (None, *LESION_TASKS):
+            raise InputError(f"Unknown task of BraTS '{self.task}'; there are {', '.join(LESION_TASKS)}.")
+        if not 0 < self.match_dice <= 1:
+            raise InputError(f"The Dice of a match must be above 0 and at most 1, not {self.match_dice:g}.")
+        if not 0 <= self.min_lesion_mm3 < math.inf:
+            raise InputError(f"The smallest lesion must be 0 mm³ or more, not {self.min_lesion_mm3:g}.")
+
+    def of_dataset(self, labels: DatasetLabels) -> "LesionSettings":
+        """The same with the data set's task where none is named and the definition needs one."""
+        needs_one = self.definition == "brats2023" and self.task is None
+        return replace(self, task=default_task(labels)) if needs_one else self
 
     @property
     def name(self) -> str:
         """Name of the definition, with the task where it depends on it."""
-        return f"{self.definition} {self.task}" if self.definition == "brats2023" else self.definition
+        return f"{self.definition} {self.task or 'gli'}" if self.definition == "brats2023" else self.definition
+
+
+def default_task(labels: DatasetLabels) -> LesionTask:
+    """Task of BraTS that a data set's regions belong to: ``"ped"``, ``"men"`` or, for all others, ``"gli"``.
+
+    Paediatric data have cystic components, radiotherapy planning of meningiomas the gross tumour volume alone. The
+    regions of the other tasks are those of gliomas; of metastases and meningiomas it must be said.
+    """
+    names = {"".join(filter(str.isalnum, region.name.lower())) for region in labels.regions}
+    if names & {"cc", "cysticcomponent", "cystic", "cyst"}:
+        return "ped"
+    if names and names <= {"gtv", "grosstumorvolume", "grosstumourvolume"}:
+        return "men"
+    return "gli"
 
 
 @dataclass(frozen=True)
@@ -104,11 +143,11 @@ def score_lesions(
         reference: Boolean mask, ``(Z, Y, X)`` or ``(Y, X)``.
         prediction: Boolean mask of the same shape.
         spacing: Voxel spacing in mm in the order of the axes.
-        settings: What to compute.
+        settings: What to compute; without a task, ``"brats2023"`` is that of gliomas.
     """
     metrics: dict[str, Any] = {"lesions": settings.name}
     if settings.definition == "brats2023":
-        metrics |= brats2023_scores(reference, prediction, spacing, TASKS[settings.task])
+        metrics |= brats2023_scores(reference, prediction, spacing, TASKS[settings.task or "gli"])
     elif settings.definition == "brats2025":
         metrics |= brats2025_scores(reference, prediction, spacing)
     lesions = detect(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from nnunet_ext.evaluation.detection import volume_words
 from nnunet_ext.evaluation.summary import STATISTICS, heading
 
 CONVENTION_WORDS = {
@@ -15,6 +16,14 @@ CONVENTION_WORDS = {
 DEFINITION_WORDS = {
     "pooled": "95th percentile of the voxel distances of both directions together (MedPy's)",
     "directed": "larger of the two directed 95th percentiles by surface area (surface-distance's, BraTS 2023's)",
+}
+
+LESION_WORDS = {
+    "brats2023": "reference dilated and merged, every prediction that touches counts; missed and surplus lesions: Dice "
+    "0, HD95 374 mm, `directed`; nothing to count: 1 and 0",
+    "brats2025": "matched one to one; missed and surplus lesions: Dice 0, surface Dice 0 (border voxels, smallest "
+    "spacing), HD95 373 mm, `pooled`; both empty: case left out",
+    "detection": "",
 }
 
 
@@ -34,7 +43,7 @@ def summary_as_markdown(summary: dict[str, Any], comparison: pd.DataFrame | None
             for name, region in regions.items()
         ]
         parts += [
-            f"## {heading(metric, summary['hd95_definition'])}",
+            f"## {heading(metric, summary)}",
             "",
             *markdown_table(["", *STATISTICS.values()], rows),
             "",
@@ -43,12 +52,41 @@ def summary_as_markdown(summary: dict[str, Any], comparison: pd.DataFrame | None
         [name, *(str(region[f"{kind}_cases"]) for kind in ("false_positive", "false_negative", "both_empty"))]
         for name, region in regions.items()
     ]
+    if detection := detection_tables(summary):
+        for title, headings, cells in detection:
+            parts += [f"## {title}", "", *markdown_table(headings, cells), ""]
     headings = ["", "False-positive cases", "False-negative cases", "Both empty"]
     parts += ["## Cases with empty masks", "", *markdown_table(headings, empty), ""]
     if comparison is not None:
         parts += [f"## Difference to {other}", "", *markdown_table(*comparison_cells(comparison)), ""]
         parts += [COMPARISON_WORDS, ""]
     return "\n".join(parts)
+
+
+def detection_tables(summary: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, headings and cells of the tables of lesions over all cases; none where lesions were not scored."""
+    found = {name: region["detection"] for name, region in summary["regions"].items() if "detection" in region}
+    if not found:
+        return []
+    words = {
+        "lesions_found": "Found",
+        "lesions_missed": "Missed",
+        "lesions_surplus": "Surplus",
+        "lesion_f1": "F1",
+        "lesion_sensitivity": "Sensitivity",
+        "lesion_precision": "Precision",
+    }
+    together = [[name, *(format_number(region[key]) for key in words)] for name, region in found.items()]
+    by_volume = [
+        [name, volume_words(row), str(row["found"]), str(row["lesions"]), format_number(row["sensitivity"])]
+        for name, region in found.items()
+        for row in region["sensitivity_by_volume"]
+    ]
+    headings = ["", f"Volume [{summary['volume_unit']}]", "Found", "Lesions", "Sensitivity"]
+    return [
+        (f"Lesions of all cases together, {summary['lesion_match']}", ["", *words.values()], together),
+        ("Lesions found by volume", headings, by_volume),
+    ]
 
 
 COMPARISON_WORDS = (
@@ -60,6 +98,16 @@ COMPARISON_WORDS = (
 def measured_how(summary: dict[str, Any]) -> list[str]:
     """Lines that say how the numbers of a summary were measured."""
     convention, definition = summary["convention"], summary["hd95_definition"]
+    lines = []
+    if "nsd_tolerance" in summary:
+        lines.append(
+            f"Surface Dice within: {summary['nsd_tolerance']}; by area (surface-distance's) and by border voxels "
+            "(panoptica's)"
+        )
+    if "lesions" in summary:
+        words = LESION_WORDS[summary["lesions"].split()[0]]
+        lines += [f"Lesions: `{summary['lesions']}` ({words})"] if words else []
+        lines.append(f"Detection: lesions are matched one to one from {summary['lesion_match']} on")
     both = any("hd95_directed" in region["metrics"] for region in summary["regions"].values())
     return [
         f"Cases: {summary['num_cases']}",
@@ -68,6 +116,7 @@ def measured_how(summary: dict[str, Any]) -> list[str]:
             f"HD95: `{name}` ({DEFINITION_WORDS[name]})"
             for name in ((definition, "directed") if both else (definition,))
         ),
+        *lines,
     ]
 
 
@@ -75,14 +124,14 @@ def comparison_cells(comparison: pd.DataFrame) -> tuple[list[str], list[list[str
     """Headings and cells of the table of paired differences."""
     rows = [
         [
-            row.region,
-            heading(row.metric, row.hd95_definition),
-            str(row.n),
-            format_number(row.mean_difference),
-            f"{format_number(row.ci_low)} to {format_number(row.ci_high)}",
-            format_number(row.wilcoxon_p),
+            row["region"],
+            heading(row["metric"], row),
+            str(row["n"]),
+            format_number(row["mean_difference"]),
+            f"{format_number(row['ci_low'])} to {format_number(row['ci_high'])}",
+            format_number(row["wilcoxon_p"]),
         ]
-        for row in comparison.itertuples()
+        for row in comparison.to_dict("records")
     ]
     return ["Region", "Metric", "n", "Mean difference", "95 % interval", "p"], rows
 

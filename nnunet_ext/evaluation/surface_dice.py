@@ -5,12 +5,43 @@ Two definitions are in use whose numbers do not compare: by surface area over th
 2025). See ``docs/evaluation.md``.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.hausdorff import bounding_box
 from nnunet_ext.evaluation.surfaces import SurfaceDistances, border_surface, corner_surface, surface_distances
+from nnunet_ext.labels.dataset_labels import DatasetLabels
+
+
+def parse_tolerances(options: Sequence[str], labels: DatasetLabels) -> dict[str, float]:
+    """Tolerance in mm of each region that has one.
+
+    Args:
+        options: ``MM`` for every region, ``REGION=MM`` for one, which goes before the former.
+        labels: The data set's labels.
+
+    Raises:
+        InputError: Not a number of at least 0, a region that the data set does not have, or a second value for one.
+    """
+    names = [region.name for region in labels.regions]
+    tolerances: dict[str, float] = {}
+    for option in options:
+        region, equals, number = option.rpartition("=")
+        if equals and region not in names:
+            raise InputError(f"--nsd {option}: no such region; there are {', '.join(names)}.")
+        if region in tolerances:
+            raise InputError(f"--nsd {option}: a second tolerance for {region or 'every region'}.")
+        try:
+            tolerances[region] = float(number)
+        except ValueError:
+            raise InputError(f"--nsd {option}: expected MM or REGION=MM, for example 1 or '{names[0]}=2'.") from None
+        if not 0 <= tolerances[region] < math.inf:
+            raise InputError(f"--nsd {option}: a tolerance is 0 mm or more.")
+    everywhere = tolerances.pop("", None)
+    return tolerances if everywhere is None else dict.fromkeys(names, everywhere) | tolerances
 
 
 def surface_dice(

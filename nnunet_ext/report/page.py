@@ -18,12 +18,20 @@ from nnunet_ext import __version__
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.box_plots import box_plots
 from nnunet_ext.evaluation.comparison import compare
-from nnunet_ext.evaluation.evaluate import score_files
+from nnunet_ext.evaluation.detection import detection_plot
+from nnunet_ext.evaluation.evaluate import Scores, score_files
 from nnunet_ext.evaluation.hausdorff import HD95Choice
-from nnunet_ext.evaluation.markdown import COMPARISON_WORDS, comparison_cells, format_number, measured_how
+from nnunet_ext.evaluation.lesions import LesionSettings
+from nnunet_ext.evaluation.markdown import (
+    COMPARISON_WORDS,
+    comparison_cells,
+    detection_tables,
+    format_number,
+    measured_how,
+)
 from nnunet_ext.evaluation.overlays import cases_to_show, overlays
 from nnunet_ext.evaluation.repeated_runs import over_runs
-from nnunet_ext.evaluation.summary import heading, metrics_of, summarise
+from nnunet_ext.evaluation.summary import heading, measured, metrics_of, summarise
 from nnunet_ext.files.atomic import write_text_atomically
 from nnunet_ext.report.learning_curves import learning_curves
 from nnunet_ext.trained.model_folder import (
@@ -80,6 +88,8 @@ def write_report(
     images: Path | None = None,
     convention: str | None = None,
     hd95_choice: HD95Choice = "pooled",
+    lesions: LesionSettings | None = None,
+    nsd: Sequence[str] = (),
     num_processes: int | None = None,
 ) -> list[TrainedModel]:
     """Write the report; it needs no other file and no network.
@@ -91,6 +101,8 @@ def write_report(
         images: Folder of images for the overlays; None takes ``imagesTr`` of the data set where it is found.
         convention: Name of one of ``CONVENTIONS``; None takes each data set's default.
         hd95_choice: ``"pooled"``, ``"directed"`` or ``"both"``.
+        lesions: How to score lesions; None does not.
+        nsd: Tolerances of the surface Dice, see :func:`nnunet_ext.evaluation.surface_dice.parse_tolerances`.
         num_processes: Parallel processes; None takes one a processor, at most 8.
 
     Returns:
@@ -107,11 +119,12 @@ def write_report(
     for index, model in enumerate(models):
         section = Section(names[index], f"model-{index}")
         _describe(model, section)
-        metrics = _score(model, section, convention, hd95_choice, num_processes)
-        if metrics is not None:
-            scores[index] = metrics
-            _add_scores(section, metrics)
-            _add_overlay(model, section, metrics, images)
+        files = _scored_files(model, section)
+        if files is not None:
+            found = score_files(*files, model.labels, convention, hd95_choice, num_processes, lesions=lesions, nsd=nsd)
+            scores[index] = found.metrics
+            _add_scores(section, found)
+            _add_overlay(model, section, found.metrics, images)
         sections.append(section)
     together = _compared(models, names, scores)
     template = Environment(
@@ -164,10 +177,8 @@ def _describe(model: TrainedModel, section: Section) -> None:
         section.notes.append('Fold "all" is validated on the cases it was trained on: its scores say little.')
 
 
-def _score(
-    model: TrainedModel, section: Section, convention: str | None, hd95_choice: HD95Choice, num_processes: int | None
-) -> pd.DataFrame | None:
-    """Scores of all folds' validation cases; where a case is in several folds, that of the first."""
+def _scored_files(model: TrainedModel, section: Section) -> tuple[dict[str, Path], dict[str, Path]] | None:
+    """References and predictions of all folds' validation cases; where a case is in several, those of the first."""
     predictions: dict[str, Path] = {}
     references: dict[str, Path] = {}
     missing = 0
@@ -183,23 +194,27 @@ def _score(
             "No validation predictions to score. nnUNetv2_train writes them at its end, or with --val."
         )
         return None
-    return score_files(references, predictions, model.labels, convention, hd95_choice, num_processes)
+    return references, predictions
 
 
-def _add_scores(section: Section, metrics: pd.DataFrame) -> None:
-    summary = summarise(metrics)
-    definition = summary["hd95_definition"]
+def _add_scores(section: Section, scores: Scores) -> None:
+    metrics = scores.metrics
+    summary = summarise(metrics, scores.lesions)
     section.how = [line.replace("`", "") for line in measured_how(summary)]
     for metric in metrics_of(metrics):
         rows = [
             [name, *(format_number(region["metrics"][metric][key]) for key in STATISTIC_HEADINGS)]
             for name, region in summary["regions"].items()
         ]
-        section.tables.append(Table(["", *STATISTIC_HEADINGS.values()], rows, heading(metric, definition)))
+        section.tables.append(Table(["", *STATISTIC_HEADINGS.values()], rows, heading(metric, summary)))
+    for title, headings, cells in detection_tables(summary):
+        section.tables.append(Table(headings, cells, title))
     kinds = {"false_positive": "False positive", "false_negative": "False negative", "both_empty": "Both empty"}
     rows = [[name, *(str(region[f"{kind}_cases"]) for kind in kinds)] for name, region in summary["regions"].items()]
     section.tables.append(Table(["", *kinds.values()], rows, "Cases with empty masks"))
     section.plots = _box_plots({section.title: metrics})
+    if scores.lesions is not None:
+        section.plots.append(_picture(detection_plot(scores.lesions), "Lesions found by volume, one panel a region"))
 
 
 def _add_overlay(model: TrainedModel, section: Section, metrics: pd.DataFrame, images: Path | None) -> None:
@@ -268,7 +283,7 @@ def _repeated(models: Sequence[TrainedModel], names: Sequence[str], scores: dict
         section.how = ["Mean ± standard deviation (n - 1) over the runs, each with its mean over the cases."]
         runs = [scores[index][scores[index]["case"].isin(common)] for index in indices]
         cells = [
-            [row["region"], heading(row["metric"], runs[0]["hd95_definition"].iloc[0]), str(row["n"]),
+            [row["region"], heading(row["metric"], measured(runs[0])), str(row["n"]),
              f"{format_number(row['mean'])} ± {format_number(row['std'])}"]
             for row in over_runs(runs).to_dict("records")
         ]  # fmt: skip
@@ -292,11 +307,8 @@ def _overview(models: Sequence[TrainedModel], names: Sequence[str], scores: dict
 
 def _box_plots(results: dict[str, pd.DataFrame]) -> list[Picture]:
     first = next(iter(results.values()))
-    definition = first["hd95_definition"].iloc[0]
-    return [
-        _picture(box_plots(results, [metric]), f"Box plot: {heading(metric, definition)}")
-        for metric in metrics_of(first)
-    ]
+    how = measured(first)
+    return [_picture(box_plots(results, [metric]), f"Box plot: {heading(metric, how)}") for metric in metrics_of(first)]
 
 
 def _picture(figure: Figure, description: str) -> Picture:

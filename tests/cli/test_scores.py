@@ -35,6 +35,18 @@ def test_evaluate_says_how_it_measured(data):
     assert (data / "out" / "summary.json").is_file()
 
 
+def test_evaluate_scores_lesions_and_surfaces(data):
+    folders = (data / "labelsTr", data / "pred", "-o", data / "out", "-np", 1)
+    output = run("evaluate", *folders, "--lesions", "brats2023", "--task", "men", "--nsd", "1", "--nsd", "tumor core=2")
+    assert "Lesions: `brats2023 men`" in output
+    assert "tumor core 2 mm" in output
+    output = run("evaluate", *folders, "--match-dice", "0.5")
+    assert "Detection: lesions are matched one to one from Dice 0.5 on" in output
+    assert "Lesion-wise" not in output
+    with pytest.raises(InputError, match="--lesions brats2023"):
+        run("evaluate", *folders, "--task", "men")
+
+
 def test_determine_says_what_it_is_worth_on_cases_left_out(data):
     noisy = tumour()
     noisy[9, 11, 11:13] = 2

@@ -60,3 +60,16 @@ def test_other_cases_raise_with_their_names():
 def test_other_conventions_raise():
     with pytest.raises(InputError, match="different ways"):
         compare(metrics([0.9]), metrics([0.9], "brats2020"))
+
+
+def test_other_definitions_of_lesions_raise():
+    ways = [metrics([0.9]).assign(lesions=name, match_dice=0.1, min_lesion_mm3=0, volume_unit="mm3") for name in "ab"]
+    with pytest.raises(InputError, match="lesion-wise scores of a"):
+        compare(*ways)
+    assert "lesions" not in compare(ways[0], metrics([0.8]))  # what only one says cannot contradict
+
+
+def test_names_the_definition_of_lesions():
+    first = metrics([0.9]).assign(lesions="a", match_dice=0.1, min_lesion_mm3=3, volume_unit="mm3")
+    row = compare(first, first).iloc[0]
+    assert (row["lesions"], row["lesion_match"]) == ("a", "Dice 0.1 and 3 mm³")

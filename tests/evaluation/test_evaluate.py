@@ -13,6 +13,7 @@ from label_cases import PLAIN_DATASET, tumour, write_dataset_json, write_folder,
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.evaluate import evaluate_folders
+from nnunet_ext.evaluation.lesions import LesionSettings
 
 EMPTY = np.zeros_like(tumour())
 REFERENCES = {"a": tumour(), "b": tumour(), "c": tumour(enhancing=False), "d": EMPTY}
@@ -90,7 +91,7 @@ def test_scoring_does_not_import_what_takes_seconds(folders):
     code = (
         "import sys; from pathlib import Path; from nnunet_ext.labels.dataset_labels import read_dataset_labels; "
         "from nnunet_ext.evaluation.case import evaluate_case; a, b, c = map(Path, sys.argv[1:]); "
-        "rows = evaluate_case('b', a, b, read_dataset_labels(c), 'nan', 'pooled'); assert rows[0]['hd95'] > 0; "
+        "rows = evaluate_case('b', a, b, read_dataset_labels(c), 'nan', 'pooled'); assert rows.rows[0]['hd95'] > 0; "
         "print([name for name in ('torch', 'monai', 'matplotlib', 'pandas') if name in sys.modules])"
     )
     files = [folders[0] / "b.nii.gz", folders[1] / "b.nii.gz", folders[0].parent / "dataset.json"]
@@ -117,6 +118,92 @@ def test_comparison_is_written(folders, tmp_path):
     assert "Difference to" in (folders[2] / "summary.md").read_text()
     evaluate(folders)
     assert not (folders[2] / "comparison.csv").exists()  # no longer belongs to the numbers beside it
+
+
+LESIONS = ["detection.png", "lesions.csv"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "dice"),
+    # the enhancing tumour of case c, 3x3x2 voxels, is surplus: of 18 mm³ in all, that of b is shifted (Dice 2/3) and
+    # with at most 50 mm³ not counted in 2023
+    [
+        (LesionSettings("brats2023"), "brats2023 gli", [1, 1, 0, 1]),
+        (LesionSettings("brats2023", "met"), "brats2023 met", [1, 2 / 3, 0, 1]),
+        (LesionSettings("brats2025"), "brats2025", [1, 2 / 3, 0]),
+    ],
+)
+def test_lesion_wise_scores_are_in_every_output(folders, settings, name, dice):
+    result = evaluate(folders, lesions=settings, other=folders[1])
+    assert sorted(path.name for path in folders[2].iterdir()) == sorted([*WRITTEN, *LESIONS, "comparison.csv"])
+    rows = pd.read_csv(folders[2] / "metrics.csv")
+    assert set(rows["lesions"]) == {name}
+    enhancing = rows[rows["region"] == "enhancing tumor"]["lesion_dice"]
+    assert enhancing.dropna().tolist() == pytest.approx(dice)
+    summary = json.loads((folders[2] / "summary.json").read_text())
+    assert summary["lesions"] == name
+    mean = summary["regions"]["enhancing tumor"]["metrics"]["lesion_dice"]["mean"]
+    assert mean == pytest.approx(np.mean(dice))
+    page = (folders[2] / "summary.md").read_text()
+    assert f"## Lesion-wise Dice, {name}" in page
+    assert f"- Lesions: `{name}`" in page
+    comparison = pd.read_csv(folders[2] / "comparison.csv")
+    assert set(comparison["lesions"]) == {name}
+    assert "lesion_hd95" in set(comparison["metric"])
+    assert result.summary["regions"]["enhancing tumor"]["detection"]["lesions_surplus"] == 1
+
+
+def test_detection_counts_lesions_of_all_cases(folders):
+    # enhancing tumour: cases a, b found, c surplus, d empty; F1 = 2 * 2 / (2 * 2 + 1)
+    result = evaluate(folders, lesions=LesionSettings("detection", match_dice=0.5))
+    found = result.summary["regions"]["enhancing tumor"]["detection"]
+    assert (found["lesions_found"], found["lesions_missed"], found["lesions_surplus"]) == (2, 0, 1)
+    assert found["lesion_f1"] == pytest.approx(4 / 5)
+    assert [(row["from"], row["below"], row["lesions"]) for row in found["sensitivity_by_volume"]] == [(10, 30, 2)]
+    page = (folders[2] / "summary.md").read_text()
+    assert "| enhancing tumor | 2 | 0 | 1 | 0.800 | 1.000 | 0.667 |" in page
+    assert "| enhancing tumor | 10 to 30 | 2 | 2 | 1.000 |" in page
+    lesions = pd.read_csv(folders[2] / "lesions.csv")
+    of_region = lesions[lesions["region"] == "enhancing tumor"]
+    assert of_region["kind"].tolist() == ["found", "found", "surplus"]
+    assert of_region["volume"].tolist() == [18, 18, 18]
+    assert "lesion_dice" not in result.metrics
+    strict = evaluate(folders, lesions=LesionSettings("detection", match_dice=0.7, min_lesion_mm3=10))
+    found = strict.summary["regions"]["enhancing tumor"]["detection"]
+    assert (found["lesions_found"], found["lesions_missed"], found["lesions_surplus"]) == (1, 1, 2)
+    assert "Surplus lesions, Dice 0.7 and 10 mm³" in (folders[2] / "summary.md").read_text()
+    evaluate(folders)
+    assert sorted(path.name for path in folders[2].iterdir()) == WRITTEN  # no longer belong to the numbers beside them
+
+
+def test_surface_dice_has_a_tolerance_a_region(folders):
+    result = evaluate(folders, nsd=["1", "whole tumor=0"], other=folders[1])
+    rows = result.metrics.set_index(["case", "region"])
+    assert rows["nsd_tolerance"].groupby("region").first().to_dict() == {
+        "whole tumor": 0,
+        "tumor core": 1,
+        "enhancing tumor": 1,
+    }
+    shifted = rows.loc["b"]  # moved by 1 mm
+    assert shifted.loc["tumor core", "nsd"] == shifted.loc["tumor core", "nsd_voxel"] == 1
+    assert 0 < shifted.loc["whole tumor", "nsd"] < 1
+    assert rows.loc[("c", "enhancing tumor"), "nsd"] == 0  # surplus
+    assert rows.loc[("d", "enhancing tumor"), ["nsd", "nsd_voxel"]].tolist() == [1, 1]  # both empty, as Dice
+    heading = "Surface Dice by area, whole tumor 0 mm, tumor core 1 mm, enhancing tumor 1 mm"
+    assert f"## {heading}" in (folders[2] / "summary.md").read_text()
+    assert heading in (folders[2] / "summary.md").read_text().split("## Difference to")[1]
+    one = evaluate(folders, nsd=["enhancing tumor=2"]).metrics.set_index(["case", "region"])
+    assert np.isnan(one.loc[("b", "whole tumor"), "nsd"])
+    assert one.loc[("b", "enhancing tumor"), "nsd"] == 1
+
+
+@pytest.mark.parametrize("option", ["one", "-1", "=1", "core=1", "whole tumor=", "nan"])
+def test_malformed_tolerance_is_refused(folders, option):
+    with pytest.raises(InputError, match="--nsd"):
+        evaluate(folders, nsd=[option])
+    with pytest.raises(InputError, match="second"):
+        evaluate(folders, nsd=["1", "2"])
+    assert not folders[2].exists()
 
 
 def test_overlays_show_best_median_and_worst_case(folders, tmp_path):

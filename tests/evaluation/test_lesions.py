@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from mask_pairs import box
 
+from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.hausdorff import hd95
 from nnunet_ext.evaluation.lesions import (
     TASKS,
@@ -20,6 +21,7 @@ from nnunet_ext.evaluation.lesions import (
     score_lesions,
 )
 from nnunet_ext.evaluation.surface_dice import surface_dice
+from nnunet_ext.labels.dataset_labels import DatasetLabels, Region
 
 SHAPE = (20, 20, 40)
 EMPTY = np.zeros(SHAPE, dtype=bool)
@@ -300,6 +302,40 @@ def test_official_counts_do_not_depend_on_the_options_of_detection():
     assert metrics["lesion_tp"] == 1
     assert metrics["lesions_found"] == 0
     assert lesions == []
+
+
+@pytest.mark.parametrize(
+    ("names", "task"),
+    [
+        (["whole tumor", "tumor core", "enhancing tumor"], "gli"),
+        (["enhancing tumor", "non-enhancing tumor", "cystic component", "edema"], "ped"),
+        (["ET", "NET", "CC", "ED"], "ped"),
+        (["GTV"], "men"),
+        (["GTV", "oedema"], "gli"),
+        (["lesion"], "gli"),
+    ],
+)
+def test_default_task_follows_the_regions(names, task):
+    labels = DatasetLabels(tuple(Region(name, (i + 1,)) for i, name in enumerate(names)), None, ".nii.gz", {})
+    assert LesionSettings("brats2023").of_dataset(labels).task == task
+    assert LesionSettings("brats2023", "met").of_dataset(labels).task == "met"
+    assert LesionSettings("brats2025").of_dataset(labels).task is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"definition": "brats2020"}, "there are brats2023, brats2025, detection"),
+        ({"definition": "brats2023", "task": "ms"}, "there are gli, men, met, ped, ssa"),
+        ({"definition": "brats2025", "task": "met"}, "leave it out"),
+        ({"definition": "detection", "match_dice": 0}, "above 0"),
+        ({"definition": "detection", "match_dice": 1.1}, "at most 1"),
+        ({"definition": "detection", "min_lesion_mm3": -1}, "0 mm³ or more"),
+    ],
+)
+def test_settings_out_of_range_are_refused(values, message):
+    with pytest.raises(InputError, match=message):
+        LesionSettings(**values)
 
 
 @pytest.fixture(scope="module")
