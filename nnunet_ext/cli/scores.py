@@ -51,8 +51,7 @@ def evaluate(
 ) -> None:
     """Score predictions: Dice, sensitivity, specificity, HD95, volumes; a CSV row a case and region, tables, plots."""
     from nnunet_ext.evaluation.evaluate import evaluate_folders
-    from nnunet_ext.evaluation.markdown import format_number, measured_how
-    from nnunet_ext.evaluation.summary import heading, metrics_of
+    from nnunet_ext.evaluation.markdown import mean_cells, measured_how
     from nnunet_ext.tables import text_table
 
     result = evaluate_folders(
@@ -69,17 +68,9 @@ def evaluate(
         only_predicted=only_predicted,
         num_processes=num_processes,
     )
-    regions = result.summary["regions"]
-    metrics = metrics_of(result.metrics)
-    table = text_table(
-        ["region", *(heading(metric, result.summary) for metric in metrics)],
-        [
-            [name, *(format_number(region["metrics"][metric]["mean"]) for metric in metrics)]
-            for name, region in regions.items()
-        ],
-        title="Means over the cases",
-        caption="\n".join(measured_how(result.summary)),
-    )
+    headings, rows = mean_cells(result.summary)
+    caption = "\n".join(measured_how(result.summary))
+    table = text_table(headings, rows, title="Means over the cases", caption=caption)
     Console().print(table)
     print(f"Wrote {', '.join(sorted(path.name for path in output.iterdir()))} in {output}")
 

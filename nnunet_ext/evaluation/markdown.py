@@ -120,6 +120,23 @@ def measured_how(summary: dict[str, Any]) -> list[str]:
     ]
 
 
+def mean_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of the table of means: a row a metric, or a row a region where there are more of these."""
+    regions = summary["regions"]
+    metrics = next(iter(regions.values()))["metrics"]
+    rows = [
+        [
+            heading(metric, summary),
+            *(format_number(region["metrics"][metric]["mean"]) for region in regions.values()),
+        ]
+        for metric in metrics
+    ]
+    table = [["", *regions], *rows]
+    if len(regions) > len(metrics):
+        table = [list(cells) for cells in zip(*table, strict=True)]
+    return table[0], table[1:]
+
+
 def comparison_cells(comparison: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Headings and cells of the table of paired differences."""
     rows = [

@@ -1,23 +1,53 @@
-"""Images beside reference and prediction for the best, the median and the worst case (Fig. 2 of Wang et al.)."""
+"""Contours of reference and prediction on the images, for the best, the median and the worst case and any other."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import ListedColormap, to_rgba
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
+from scipy import ndimage
 
 from nnunet_ext.errors import InputError
-from nnunet_ext.labels.dataset_labels import DatasetLabels, brats_regions
+from nnunet_ext.labels.dataset_labels import DatasetLabels, Region, brats_regions
 from nnunet_ext.labels.label_image import read_array
-from nnunet_ext.plans.modalities import channel_names
+from nnunet_ext.plans.modalities import channel_names, normalise
 
-# Fig. 2: enhancing tumor yellow, edema green, necrotic and non-enhancing tumor red
-BRATS_COLOURS = {"enhancing tumor": "gold", "edema": "limegreen", "necrotic and non-enhancing": "red"}
+# Channels in which a region of BraTS shows, the best first: the oedema that the whole tumour adds is bright in FLAIR
+# and T2, the core and its enhancing rim are told apart after contrast agent.
+BRATS_CHANNELS = {
+    "whole tumor": ("FLAIR", "T2"),
+    "tumor core": ("T1ce", "T2"),
+    "enhancing tumor": ("T1ce",),
+}
+BRATS_COLOURS = {"whole tumor": "limegreen", "tumor core": "red", "enhancing tumor": "gold"}
 OTHER_COLOURS = ("red", "limegreen", "gold", "dodgerblue", "magenta", "cyan", "orange", "white")
+RING = 3  # voxels around a region that it is compared with, where a channel is chosen by contrast
+BACKGROUND = 0.05  # of the range of an image; what is darker all around is cut off
+MARGIN = 4  # voxels around the head
+
+
+@dataclass(frozen=True)
+class Case:
+    """Images and label maps of a case.
+
+    Args:
+        channels: ``(C, Z, Y, X)``.
+        reference: ``(Z, Y, X)``.
+        prediction: ``(Z, Y, X)``.
+        aspect: Height of a voxel over its width in an axial slice.
+        flips: Turn a slice so that anterior is up and the patient's right is left.
+    """
+
+    channels: np.ndarray
+    reference: np.ndarray
+    prediction: np.ndarray
+    aspect: float
+    flips: tuple[slice, slice]
 
 
 def cases_to_show(metrics: pd.DataFrame) -> dict[str, str]:
@@ -42,9 +72,10 @@ def overlays(
     cases: Mapping[str, str], image_folder: Path, references: Mapping[str, Path], predictions: Mapping[str, Path],
     labels: DatasetLabels,
 ) -> Figure:  # fmt: skip
-    """One row a case: every channel, then the first channel with the reference and with the prediction.
+    """A row a case and channel: the image, the reference's contours on it, and the prediction's over the reference's.
 
-    The slice shown is the axial one with most foreground in the reference, or in the prediction where that is empty.
+    Each region is drawn on the channel in which it shows, in the axial slice with most of it in the reference, or in
+    the prediction where the reference has none. Slices are cut to the head.
 
     Args:
         cases: Heading -> case identifier; at least one.
@@ -57,32 +88,151 @@ def overlays(
         InputError: A file is missing or unreadable, or images and labels differ in shape.
     """
     names = channel_names(labels.content)
-    colours = _colours(labels)
-    figure = Figure(figsize=(2.2 * (len(names) + 2), 2.5 * len(cases) + 0.4), layout="constrained")
-    grid = figure.subplots(len(cases), len(names) + 2, squeeze=False)
-    for axes_of_case, (heading, case) in zip(grid, cases.items(), strict=True):
-        files = [image_folder / f"{case}_{index:04d}{labels.file_ending}" for index in range(len(names))]
-        channels, spacing, flips = _read_channels(files, labels)
-        maps = [read_array(path[case], labels.content)[0][0] for path in (references, predictions)]
-        if any(label_map.shape != channels.shape[1:] for label_map in maps):
-            raise InputError(f"{files[0]}: shape {channels.shape[1:]} differs from the labels' {maps[0].shape}.")
-        shown = _slice_to_show(*maps)
-        aspect = spacing[1] / spacing[2]
-        for index, name in enumerate((*names, "reference", "prediction")):
-            axes = axes_of_case[index]
-            channel = channels[index if index < len(names) else 0, shown][flips]
-            axes.imshow(channel, cmap="gray", aspect=aspect, vmin=channel.min(), vmax=np.percentile(channel, 99.5))
-            if index >= len(names):
-                _paint(axes, maps[index - len(names)][shown][flips], colours, aspect)
-            axes.set(xticks=[], yticks=[])
-            axes.set_title(name, fontsize=9)
-        axes_of_case[0].set_ylabel(f"{heading}\n{case}", fontsize=8)
-    patches = [Patch(color=colour, label=name) for name, colour in colours.values()]
-    figure.legend(handles=patches, loc="outside lower center", ncols=min(4, len(patches)), fontsize=8)
+    rows = []
+    for heading, name in cases.items():
+        case = _read_case(name, image_folder, references[name], predictions[name], labels)
+        rows += [
+            (f"{heading}\n{name}", case, channel, regions) for channel, regions in _channel_rows(case, labels, names)
+        ]
+    figure = Figure(figsize=(8.4, 2.8 * len(rows) + 0.5), layout="constrained")
+    colours = region_colours(labels)
+    for axes_of_row, (label, case, channel, regions) in zip(
+        figure.subplots(len(rows), 3, squeeze=False), rows, strict=True
+    ):
+        _draw_row(axes_of_row, case, channel, names[channel], regions, colours)
+        axes_of_row[0].set_ylabel(label, fontsize=9)
+    handles = [Line2D([], [], color=colours[region.name], label=region.name) for region in labels.regions]
+    handles.append(Line2D([], [], color="white", linestyle=":", label="reference, beside the prediction"))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(4, len(handles)), fontsize=10, facecolor="black",
+        labelcolor="white",
+    )  # fmt: skip
     return figure
 
 
-def _read_channels(files: list[Path], labels: DatasetLabels) -> tuple[np.ndarray, Any, tuple[slice, slice]]:
+def region_colours(labels: DatasetLabels) -> dict[str, str]:
+    """Colour of each region or label."""
+    if labels.is_brats:
+        named = {region.name: BRATS_COLOURS[common] for common, region in brats_regions(labels).items()}
+        others = (colour for colour in OTHER_COLOURS if colour not in named.values())
+        return {region.name: named.get(region.name) or next(others) for region in labels.regions}
+    return {region.name: OTHER_COLOURS[index % len(OTHER_COLOURS)] for index, region in enumerate(labels.regions)}
+
+
+def channel_of(
+    region: Region, labels: DatasetLabels, names: Sequence[str], channels: np.ndarray, mask: np.ndarray
+) -> int:
+    """Channel in which a region shows: by name for those of BraTS, else the one with most contrast to what is around.
+
+    Args:
+        region: The region.
+        labels: The data set's labels.
+        names: Channel names, in channel order.
+        channels: Images, ``(C, Z, Y, X)``.
+        mask: The region, ``(Z, Y, X)``; where it is empty, the first channel is taken unless names decide.
+    """
+    if labels.is_brats:
+        common = next((name for name, other in brats_regions(labels).items() if other == region), None)
+        modalities = [normalise(name) for name in names]
+        for wanted in BRATS_CHANNELS.get(common or "", ()):
+            if wanted in modalities:
+                return modalities.index(wanted)
+    if not mask.any():
+        return 0
+    around = ndimage.binary_dilation(mask, iterations=RING) & ~mask & (channels != channels.min()).any(axis=0)
+    if not around.any():
+        return 0
+    contrasts = [
+        abs(channel[mask].mean() - channel[around].mean()) / (channel[mask].std() + channel[around].std() + 1e-6)
+        for channel in channels
+    ]
+    return int(np.argmax(contrasts))
+
+
+def head_box(channels: np.ndarray, shown: np.ndarray) -> tuple[slice, slice]:
+    """Box around what is not background in a slice, with a margin.
+
+    Args:
+        channels: Channels of a slice, ``(C, Y, X)``.
+        shown: What must not be cut off, ``(Y, X)``.
+    """
+    mask = shown.copy()
+    for channel in channels:
+        low, high = channel.min(), np.percentile(channel, 99.5)
+        mask |= channel > low + BACKGROUND * (high - low)
+    if not mask.any():
+        return slice(None), slice(None)
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return (
+        slice(max(rows[0] - MARGIN, 0), rows[-1] + MARGIN + 1),
+        slice(max(columns[0] - MARGIN, 0), columns[-1] + MARGIN + 1),
+    )
+
+
+def _channel_rows(case: Case, labels: DatasetLabels, names: Sequence[str]) -> Iterator[tuple[int, list[Region]]]:
+    """Channels to show, in order, and the regions on each."""
+    of_channel: dict[int, list[Region]] = {}
+    for region in labels.regions:
+        mask = region.mask(case.reference)
+        mask = mask if mask.any() else region.mask(case.prediction)
+        of_channel.setdefault(channel_of(region, labels, names, case.channels, mask), []).append(region)
+    yield from of_channel.items()
+
+
+def _draw_row(
+    axes_of_row: Sequence[Axes],
+    case: Case,
+    channel: int,
+    name: str,
+    regions: Sequence[Region],
+    colours: Mapping[str, str],
+) -> None:
+    together = Region("", tuple({label for region in regions for label in region.labels}))
+    masks = [together.mask(label_map) for label_map in (case.reference, case.prediction)]
+    index = _slice_to_show(*masks)
+    box = head_box(case.channels[:, index], masks[0][index] | masks[1][index])
+    image = case.channels[channel, index][box][case.flips]
+    for axes, title in zip(axes_of_row, (name, f"{name}: reference", f"{name}: prediction"), strict=True):
+        axes.imshow(
+            image,
+            cmap="gray",
+            aspect=case.aspect,
+            vmin=image.min(),
+            vmax=max(np.percentile(image, 99.5), image.min() + 1e-6),
+        )
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(title, fontsize=10)
+    for region in regions:
+        reference, prediction = (
+            region.mask(label_map[index])[box][case.flips] for label_map in (case.reference, case.prediction)
+        )
+        _contour(axes_of_row[1], reference, colours[region.name], "-", 1.6)
+        _contour(axes_of_row[2], prediction, colours[region.name], "-", 1.6)
+        _contour(axes_of_row[2], reference, "white", ":", 1.1)
+
+
+def _contour(axes: Axes, mask: np.ndarray, colour: str, style: str, width: float) -> None:
+    if mask.any():
+        # padded, so that a region at the edge of the picture is closed there
+        padded = np.pad(mask, 1).astype(float)
+        extent = range(-1, mask.shape[1] + 1), range(-1, mask.shape[0] + 1)
+        limits = axes.get_xlim(), axes.get_ylim()
+        axes.contour(*extent, padded, levels=[0.5], colors=colour, linestyles=style, linewidths=width)
+        axes.set(xlim=limits[0], ylim=limits[1])
+
+
+def _read_case(name: str, folder: Path, reference: Path, prediction: Path, labels: DatasetLabels) -> Case:
+    files = [folder / f"{name}_{index:04d}{labels.file_ending}" for index in range(len(channel_names(labels.content)))]
+    channels, properties = _read_channels(files, labels)
+    maps = [read_array(path, labels.content)[0][0] for path in (reference, prediction)]
+    if any(label_map.shape != channels.shape[1:] for label_map in maps):
+        raise InputError(f"{files[0]}: shape {channels.shape[1:]} differs from the labels' {maps[0].shape}.")
+    spacing = properties["spacing"]
+    reference_map, predicted_map = maps
+    return Case(channels, reference_map, predicted_map, aspect=spacing[1] / spacing[2], flips=_flips(properties))
+
+
+def _read_channels(files: list[Path], labels: DatasetLabels) -> tuple[np.ndarray, dict[str, Any]]:
     if not files[0].is_file():
         raise InputError(f"{files[0]}: no such file.")
     # Images of several channels in one file (RGB) have one file for all channels.
@@ -90,7 +240,7 @@ def _read_channels(files: list[Path], labels: DatasetLabels) -> tuple[np.ndarray
     channels = np.concatenate([array for array, _ in read])
     if len(channels) < len(files):
         raise InputError([f"{path}: no such file." for path in files if not path.is_file()])
-    return channels[: len(files)], read[0][1]["spacing"], _flips(read[0][1])
+    return channels[: len(files)], read[0][1]
 
 
 def _flips(properties: Mapping[str, Any]) -> tuple[slice, slice]:
@@ -104,28 +254,5 @@ def _flips(properties: Mapping[str, Any]) -> tuple[slice, slice]:
 
 
 def _slice_to_show(reference: np.ndarray, prediction: np.ndarray) -> int:
-    label_map = reference if reference.any() else prediction
-    return int(np.count_nonzero(label_map, axis=(1, 2)).argmax()) if label_map.any() else len(label_map) // 2
-
-
-def _colours(labels: DatasetLabels) -> dict[int, tuple[str, str]]:
-    """Label value -> name and colour."""
-    values = sorted(labels.values - {0})
-    if not labels.is_brats:
-        plain = {region.labels[0]: region.name for region in labels.regions if len(region.labels) == 1}
-        return {
-            value: (plain.get(value, f"label {value}"), OTHER_COLOURS[index % len(OTHER_COLOURS)])
-            for index, value in enumerate(values)
-        }
-    whole, core, enhancing = (set(region.labels) for region in brats_regions(labels).values())
-    parts = {"enhancing tumor": enhancing, "edema": whole - core, "necrotic and non-enhancing": core - enhancing}
-    of_value = {value: (name, BRATS_COLOURS[name]) for name, part in parts.items() for value in part}
-    return {value: of_value.get(value, (f"label {value}", "dodgerblue")) for value in values}
-
-
-def _paint(axes: Any, label_map: np.ndarray, colours: Mapping[int, tuple[str, str]], aspect: float) -> None:
-    painted = np.zeros(label_map.shape, dtype=np.uint8)
-    for index, value in enumerate(colours, start=1):
-        painted[label_map == value] = index
-    colour_map = ListedColormap([(0, 0, 0, 0), *(to_rgba(colour, 0.6) for _, colour in colours.values())])
-    axes.imshow(painted, cmap=colour_map, vmin=0, vmax=len(colours), interpolation="nearest", aspect=aspect)
+    mask = reference if reference.any() else prediction
+    return int(np.count_nonzero(mask, axis=(1, 2)).argmax()) if mask.any() else len(mask) // 2
