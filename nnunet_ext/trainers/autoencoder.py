@@ -98,7 +98,7 @@ class AutoencoderRegularizedTrainer(PaperAugmentationTrainer):
         )
 
     def forward_and_loss(self, images: torch.Tensor, target: Any) -> torch.Tensor:
-        """As every trainer; what is to be reconstructed is the image before modalities were dropped, unless told not."""
+        """As every trainer; to be reconstructed is the image before modalities were dropped, unless told not."""
         given = self.modality_dropout(images)
         output = self.network(given)
         if self.settings.restore_missing and given is not images:
