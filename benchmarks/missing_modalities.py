@@ -133,8 +133,12 @@ class Study:
                          "-o", scores, "--disable_tta", "--device", "cpu")  # fmt: skip
         summary = json.loads((scores / "summary.json").read_text())
         print(f"{run.plans}: {summary['mean_over_subsets']['mean']:.3f} ({time.monotonic() - start:.0f} s)", flush=True)
-        return {"trainer": run.trainer, "modality_dropout": run.dropout, "settings": SHORTENED[run.trainer] | run.settings,
-                **summary}  # fmt: skip
+        return {
+            "trainer": run.trainer,
+            "modality_dropout": run.dropout,
+            "settings": SHORTENED[run.trainer] | run.settings,
+            **summary,
+        }
 
 
 def link_dataset(source: Path, target: Path, test: str) -> None:

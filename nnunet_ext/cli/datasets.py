@@ -23,6 +23,9 @@ def convert_brats_command(
     enhancing_label: Annotated[
         int | None, typer.Option("--enhancing-label", help="3 or 4, where names and labels contradict each other.")
     ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Take cases that lack modalities, as `nnunet_ext complete` does.")
+    ] = False,
     num_processes: NumProcesses = None,
 ) -> None:
     """Convert BraTS to nnU-Net's raw format with its three regions; run again to complete an interrupted conversion."""
@@ -31,7 +34,15 @@ def convert_brats_command(
     raw = os.environ.get("nnUNet_raw")
     if not raw:
         raise UserError("The environment variable nnUNet_raw is not set. Type: export nnUNet_raw=FOLDER")
-    result = convert_brats(source, Path(raw), dataset, name, enhancing_label, num_processes)
+    result = convert_brats(
+        source,
+        Path(raw),
+        dataset_id=dataset,
+        name=name,
+        enhancing=enhancing_label,
+        num_processes=num_processes,
+        allow_missing=allow_missing,
+    )
     if result.scheme is not None:
         print(f"Enhancing tumour: label {result.scheme.enhancing} ({result.scheme.reason}), converted to 3")
     for warning in result.warnings:

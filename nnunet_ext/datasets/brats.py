@@ -28,6 +28,8 @@ from nnunet_ext.errors import InputError
 from nnunet_ext.files.atomic import atomic_path, write_text_atomically
 from nnunet_ext.labels.dataset_labels import read_dataset_labels
 from nnunet_ext.labels.label_image import GRID_TOLERANCE, corner_distance
+from nnunet_ext.missing_modalities.constant_image import write_constant
+from nnunet_ext.missing_modalities.presence import write_presence
 from nnunet_ext.parallel import map_cases
 
 FILE_ENDING = ".nii.gz"
@@ -59,6 +61,7 @@ def convert_brats(
     name: str = "BraTS",
     enhancing: int | None = None,
     num_processes: int | None = None,
+    allow_missing: bool = False,
 ) -> Conversion:
     """Convert a folder of BraTS cases; cases without segmentations go to ``imagesTs``.
 
@@ -73,6 +76,8 @@ def convert_brats(
         name: Name of the data set after ``DatasetXXX_``: letters, digits, ``_`` and ``-``.
         enhancing: Label of the enhancing tumour in the source, 3 or 4; None recognises it.
         num_processes: Parallel processes; None takes one a processor, at most 8.
+        allow_missing: Whether cases may lack modalities. A missing one becomes an image of zeros, and
+            ``modalities.json`` beside the images says what each case had, as with ``nnunet_ext complete``.
 
     Raises:
         InputError: Anything wrong with the source, or a target folder with other contents; all problems listed.
@@ -85,7 +90,7 @@ def convert_brats(
     others = [path.name for path in raw.glob(f"Dataset{dataset_id:03d}_*") if path != folder]
     if others:
         raise InputError(f"{raw}: number {dataset_id} is taken by {', '.join(sorted(others))}.")
-    cases = find_brats_cases(source)
+    cases = find_brats_cases(source, allow_missing)
     labelled = cases[0].segmentation is not None
     found = map_cases(check_case, [(case,) for case in cases], num_processes, "Checking")
     scheme, warnings = None, []
@@ -106,6 +111,10 @@ def convert_brats(
     labels.mkdir(exist_ok=True)
     arguments = [(case, images, labels, scheme) for case in cases]
     written = map_cases(_write_case, arguments, num_processes, "Writing", stop_at_first=True)
+    if allow_missing:
+        write_presence(images, CHANNELS, {case.name: case.present for case in cases})
+        if incomplete := [case for case in cases if len(case.present) < len(CHANNELS)]:
+            warnings.append(f"{len(incomplete)} of {len(cases)} cases lack a modality. Train with modality_dropout.")
     if labelled or not (folder / "dataset.json").exists():
         content = dataset_json(scheme, len(cases) if labelled else 0)
         write_text_atomically(folder / "dataset.json", json.dumps(content, indent=4) + "\n")
@@ -150,7 +159,7 @@ def check_case(case: BratsCase) -> set[int]:
     problems: list[str] = []
     first: nibabel.Nifti1Image | None = None
     values: set[int] = set()
-    for path in (*case.channels, *([case.segmentation] if case.segmentation else [])):
+    for path in (*case.images, *([case.segmentation] if case.segmentation else [])):
         try:
             image = read_brats_image(path)
             if path == case.segmentation:
@@ -160,11 +169,11 @@ def check_case(case: BratsCase) -> set[int]:
             continue
         first = first or image
         if image.shape != first.shape:
-            problems.append(f"{path}: shape {image.shape}, but {case.channels[0].name} has {first.shape}.")
+            problems.append(f"{path}: shape {image.shape}, but {case.images[0].name} has {first.shape}.")
         else:
             distance = corner_distance(image.affine, first.affine, image.shape)
             if distance > GRID_TOLERANCE * min(first.header.get_zooms()):
-                problems.append(f"{path}: other affine than {case.channels[0].name}, corners {distance:.3g} mm apart.")
+                problems.append(f"{path}: other affine than {case.images[0].name}, corners {distance:.3g} mm apart.")
     if problems:
         raise InputError(problems)
     return values
@@ -194,11 +203,16 @@ def _check_target(
 def _write_case(case: BratsCase, images: Path, labels: Path, scheme: LabelScheme | None) -> bool:
     """Write the files of a case that are not there yet; whether there were any images to write."""
     wrote = False
-    for index, path in enumerate(case.channels):
-        target = images / f"{case.name}_{index:04d}{FILE_ENDING}"
-        if not _up_to_date(path, target):
+    targets = [images / f"{case.name}_{index:04d}{FILE_ENDING}" for index in range(len(CHANNELS))]
+    for path, target in zip(case.channels, targets, strict=True):
+        if path is not None and not _up_to_date(path, target):
             _copy(path, target)
             wrote = True
+    like = next(target for path, target in zip(case.channels, targets, strict=True) if path is not None)
+    for path, target in zip(case.channels, targets, strict=True):
+        if path is None:
+            with atomic_path(target) as temporary:
+                write_constant(like, temporary, 0.0)  # z-score, which BraTS' channels have, leaves it 0
     if case.segmentation is not None and scheme is not None:
         target = labels / f"{case.name}{FILE_ENDING}"
         # always anew: they are small, and an earlier run may have been told another meaning

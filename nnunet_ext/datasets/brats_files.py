@@ -33,22 +33,36 @@ class BratsCase:
 
     Args:
         name: Case identifier, for example ``"BraTS20_Training_001"``.
-        channels: Files in the order of ``CHANNELS``.
+        channels: Files in the order of ``CHANNELS``; None for a modality that the case lacks.
         segmentation: Label image, or None.
         naming: Which years' spelling the channels have.
     """
 
     name: str
-    channels: tuple[Path, ...]
+    channels: tuple[Path | None, ...]
     segmentation: Path | None
     naming: Naming
 
+    @property
+    def images(self) -> list[Path]:
+        """Files of the modalities that the case has; at least one."""
+        return [path for path in self.channels if path is not None]
 
-def find_brats_cases(source: Path) -> list[BratsCase]:
+    @property
+    def present(self) -> list[str]:
+        """Names of the modalities that the case has."""
+        return [name for name, path in zip(CHANNELS, self.channels, strict=True) if path is not None]
+
+
+def find_brats_cases(source: Path, allow_missing: bool = False) -> list[BratsCase]:
     """Cases in a folder and all folders below it, in alphabetical order; links to files and folders are followed.
 
     A case is made of the images with one stem in one folder. A segmentation of another stem belongs to the only case
     of its folder. Files with other names are not touched.
+
+    Args:
+        source: The folder.
+        allow_missing: Whether cases may lack modalities.
 
     Raises:
         InputError: A link that leads nowhere or a folder that cannot be read; no case found, or cases with missing
@@ -79,7 +93,7 @@ def find_brats_cases(source: Path) -> list[BratsCase]:
     ]
     cases = []
     for key, files in sorted(channels.items(), key=lambda item: (item[0][1], item[0][0])):
-        case, found = _case(key, files, segmentations.get(key, []))
+        case, found = _case(key, files, segmentations.get(key, []), allow_missing)
         problems += found
         if case is not None:
             cases.append(case)
@@ -87,7 +101,7 @@ def find_brats_cases(source: Path) -> list[BratsCase]:
     labelled = [case for case in cases if case.segmentation]
     if labelled and len(labelled) < len(cases):
         problems += [
-            f"{case.channels[0].parent}: no segmentation for case '{case.name}', while other cases have one. "
+            f"{case.images[0].parent}: no segmentation for case '{case.name}', while other cases have one. "
             "Convert training and validation folders with one command each."
             for case in cases
             if not case.segmentation
@@ -144,7 +158,7 @@ def _named(path: Path) -> tuple[tuple[Path, str], str] | None:
 
 
 def _case(
-    key: tuple[Path, str], files: dict[str, list[Path]], segmentations: list[Path]
+    key: tuple[Path, str], files: dict[str, list[Path]], segmentations: list[Path], allow_missing: bool
 ) -> tuple[BratsCase | None, list[str]]:
     folder, name = key
     of_channel: dict[str, list[Path]] = defaultdict(list)
@@ -157,8 +171,10 @@ def _case(
         if len(paths) > 1
     ]
     missing = [channel for channel in CHANNELS if channel not in of_channel]
-    if missing:
-        problems.append(f"{folder}: case '{name}' has no {', '.join(missing)} image.")
+    if missing and not allow_missing:
+        problems.append(
+            f"{folder}: case '{name}' has no {', '.join(missing)} image. (--allow-missing takes such cases.)"
+        )
     legacy, new = ([word for word in files if word in words] for words in (_LEGACY, _NEW))
     naming: Naming = "2023" if new else "legacy"
     if legacy and new == ["t1c"]:
@@ -167,7 +183,7 @@ def _case(
         problems.append(f"{folder}: case '{name}' mixes names of before 2023 ({legacy[0]}) and of 2023 ({new[0]}).")
     if problems:
         return None, problems
-    images = tuple(of_channel[channel][0] for channel in CHANNELS)
+    images = tuple(of_channel[channel][0] if channel in of_channel else None for channel in CHANNELS)
     return BratsCase(name, images, segmentations[0] if segmentations else None, naming), []
 
 

@@ -1,26 +1,20 @@
 """``nnunet_ext complete``: a folder with incomplete cases becomes one that nnU-Net's commands take."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel
-import numpy as np
-import SimpleITK
-
 from nnunet_ext.errors import InputError
-from nnunet_ext.files.atomic import atomic_folder, check_free, write_text_atomically
+from nnunet_ext.files.atomic import atomic_folder, check_free
 from nnunet_ext.labels.label_image import Grid, grid_difference, read_image_grid
 from nnunet_ext.missing_modalities.channel_files import channel_files
+from nnunet_ext.missing_modalities.constant_image import write_constant
 from nnunet_ext.missing_modalities.fill_values import fill_values
-from nnunet_ext.missing_modalities.presence import PRESENCE_FILE
+from nnunet_ext.missing_modalities.presence import write_presence
 from nnunet_ext.parallel import map_cases
 from nnunet_ext.plans.modalities import channel_names
-
-NIFTI = (".nii.gz", ".nii")
 
 
 @dataclass(frozen=True)
@@ -80,8 +74,7 @@ def complete_folder(
         work = [(case, files, partial, values, ending, copy) for case, files in cases.items()]
         map_cases(_write_case, work, num_processes, "Writing")
         present = {case: tuple(names[channel] for channel in sorted(files)) for case, files in cases.items()}
-        content = {"channels": names, "cases": present}
-        write_text_atomically(partial / PRESENCE_FILE, json.dumps(content, indent=4) + "\n")
+        write_presence(partial, names, present)
     return CompletedFolder(output, tuple(names), present)
 
 
@@ -128,27 +121,3 @@ def _write_case(
             shutil.copyfile(files[channel], target)
         else:
             target.symlink_to(files[channel].resolve())
-
-
-def write_constant(template: Path, target: Path, value: float) -> None:
-    """Write an image that has one value everywhere.
-
-    Args:
-        template: Image whose grid and file format it takes.
-        target: File to write.
-        value: Intensity; other than 0 it is stored as 32-bit float.
-    """
-    dtype = np.float32 if value else np.uint8
-    if template.name.endswith(NIFTI):
-        # nibabel, because it keeps both of the header's orientations and takes axes that are not orthogonal
-        image = nibabel.load(template)
-        header = image.header.copy()
-        header.set_data_dtype(dtype)
-        header.set_slope_inter(1, 0)
-        nibabel.save(type(image)(np.full(image.shape, value, dtype), image.affine, header), target)
-        return
-    like = SimpleITK.ReadImage(str(template))
-    array = np.full(SimpleITK.GetArrayViewFromImage(like).shape, value, dtype)
-    constant = SimpleITK.GetImageFromArray(array)
-    constant.CopyInformation(like)
-    SimpleITK.WriteImage(constant, str(target), useCompression=True)

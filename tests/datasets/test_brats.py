@@ -16,6 +16,7 @@ from nnunet_ext.datasets.brats_labels import convert_brats_labels, recognise_sch
 from nnunet_ext.errors import InputError
 from nnunet_ext.files.atomic import PREFIX
 from nnunet_ext.labels.dataset_labels import read_dataset_labels
+from nnunet_ext.missing_modalities.presence import read_presence
 
 LEGACY = {"T1": "_t1", "T1ce": "_t1ce", "T2": "_t2", "FLAIR": "_flair", "seg": "_seg"}
 NEW = {"T1": "-t1n", "T1ce": "-t1c", "T2": "-t2w", "FLAIR": "-t2f", "seg": "-seg"}
@@ -426,3 +427,26 @@ def test_source_without_cases_is_an_error(tmp_path, folder, message):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=message):
         convert(tmp_path, folder)
+
+
+def test_cases_without_some_modalities_are_completed_if_allowed(tmp_path):
+    write_case(tmp_path / "source" / "A", "BraTS_A")
+    write_case(tmp_path / "source" / "B", "BraTS_B")
+    (tmp_path / "source" / "B" / "BraTS_B_t2.nii.gz").unlink()
+    (tmp_path / "source" / "B" / "BraTS_B_t1.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"case 'BraTS_B' has no T1, T2 image\. \(--allow-missing"):
+        convert(tmp_path)
+    result = convert(tmp_path, allow_missing=True)
+    assert "1 of 2 cases lack a modality" in result.warnings[0]
+    images = result.folder / "imagesTr"
+    assert read_presence(images) == (list(CHANNELS), {"BraTS_A": list(CHANNELS), "BraTS_B": ["T1ce", "FLAIR"]})
+    values = [
+        np.unique(nibabel.load(images / f"BraTS_B_{channel:04d}.nii.gz").dataobj).tolist() for channel in range(4)
+    ]
+    assert values == [[0], [2], [0], [4]]
+    np.testing.assert_array_equal(nibabel.load(images / "BraTS_B_0000.nii.gz").affine, AFFINE)
+    check_converted(result.folder, "BraTS_A")
+    # the modality is found later
+    write(tmp_path / "source" / "B" / "BraTS_B_t2.nii.gz", np.full(LABELS_2023.shape, 3, np.int16))
+    convert(tmp_path, allow_missing=True)
+    assert np.unique(nibabel.load(images / "BraTS_B_0002.nii.gz").dataobj).tolist() == [3]
