@@ -7,6 +7,17 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from nnunet_ext.shells import how_to_set, shell_of
+from nnunet_ext.trainer_search import (
+    VARIABLE,
+    Obstacle,
+    find_obstacles,
+    is_own,
+    mended_search_path,
+    named_folders,
+    plugin_folder,
+)
+
 MINIMUM_NNUNET = (2, 8, 1)
 NNUNET_FOLDERS = {
     "nnUNet_raw": "raw data sets",
@@ -32,55 +43,13 @@ class Check:
     remedy: tuple[str, ...] = ()
 
 
-def plugin_folder() -> Path:
-    """Folder that nnUNet_extTrainer must name."""
-    return Path(__file__).parent / "plugin"
-
-
-def extended_search_path(environment: Mapping[str, str]) -> str:
-    """Value for nnUNet_extTrainer: the folders that it names already, and the plugin folder."""
-    folders = [folder for folder in environment.get("nnUNet_extTrainer", "").split(os.pathsep) if folder.strip()]
-    own = str(plugin_folder())
-    return os.pathsep.join([*[folder for folder in folders if not _same(folder, own)], own])
-
-
 def run_checks(environment: Mapping[str, str]) -> Iterator[Check]:
     """All checks, in the order in which their remedies make sense."""
     yield _check_nnunet()
     yield _check_torch()
-    yield from _check_search_path(environment)
-    yield from _check_folders(environment)
+    yield from check_search_path(environment)
+    yield from check_folders(environment)
     yield _check_gpu()
-
-
-def how_to_set(variable: str, value: str, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Lines that set an environment variable, now and for good, for the shell and environment at hand.
-
-    Args:
-        variable: Name of the variable.
-        value: Its value.
-        environment: Environment that tells which shell, virtual environment or cluster this is.
-    """
-    fish = Path(environment.get("SHELL", "")).name == "fish"
-    export = f"export {variable}={_quoted(value)}"
-    now = f"set -gx {variable} {_quoted(value)}" if fish else export
-    lines = [f"now, in this shell:          {now}"]
-    if "CONDA_PREFIX" in environment:
-        name = environment.get("CONDA_DEFAULT_ENV", "base")
-        setting = f"conda env config vars set {variable}={_quoted(value)} && conda activate {name}"
-        lines.append(f"for good, conda environment: {setting}")
-    elif "VIRTUAL_ENV" in environment:
-        script = "activate.fish" if fish else "activate"
-        file = Path(environment["VIRTUAL_ENV"], "bin", script)
-        lines.append(f"for good, in the venv:       echo '{now}' >> {_quoted(str(file))}")
-    elif fish:
-        lines.append(f"for good:                    set -Ux {variable} {_quoted(value)}")
-    else:
-        startup = "~/.zshrc" if Path(environment.get("SHELL", "")).name == "zsh" else "~/.bashrc"
-        lines.append(f"for good:                    echo '{export}' >> {startup}")
-    if any(key.startswith("SLURM") for key in environment):
-        lines.append(f"in the SLURM script:         {export}   (a line before nnUNetv2_train)")
-    return tuple(lines)
 
 
 def _check_nnunet() -> Check:
@@ -104,60 +73,112 @@ def _check_torch() -> Check:
     return Check("torch", True, f"version {torch.__version__}")
 
 
-def _check_search_path(environment: Mapping[str, str]) -> Iterator[Check]:
-    variable = "nnUNet_extTrainer"
-    value = environment.get(variable)
-    remedy = how_to_set(variable, extended_search_path(environment), environment)
+def check_search_path(environment: Mapping[str, str]) -> Iterator[Check]:
+    """Whether nnUNet_extTrainer names the plugin folder, and whether nnU-Net finds the trainers."""
+    value = environment.get(VARIABLE)
+    remedy = how_to_set(VARIABLE, mended_search_path(environment), environment)
     if not value:
-        yield Check(variable, False, "not set", remedy)
+        yield Check(VARIABLE, False, "not set", remedy)
         return
-    folders = [folder for folder in value.split(os.pathsep) if folder.strip()]
-    missing = [folder for folder in folders if not Path(folder).is_dir()]
-    if missing:
+    folders = named_folders(environment)
+    problems = [problem for folder in folders if (problem := _no_folder(folder))]
+    if problems:
         # nnU-Net skips them without a word
-        yield Check(f"folders in {variable}", False, f"not a folder: {', '.join(missing)}", remedy)
-    if not any(_same(folder, str(plugin_folder())) for folder in folders):
-        yield Check(variable, False, f"does not name {plugin_folder()}", remedy)
+        yield Check(f"folders in {VARIABLE}", False, "; ".join(problems), remedy)
+    if not any(is_own(folder) for folder in folders):
+        yield Check(VARIABLE, False, f"does not name {plugin_folder()}", remedy)
         return
-    yield Check(variable, True, value)
-    yield from _check_trainers()
+    yield Check(VARIABLE, True, value)
+    yield from _check_trainers(environment)
 
 
-def _check_trainers() -> Iterator[Check]:
+def _check_trainers(environment: Mapping[str, str]) -> Iterator[Check]:
     try:
-        from nnunet_ext.host.models import find_trainer
         from nnunet_ext.trainers import TRAINERS
+
+        obstacles = find_obstacles(named_folders(environment))
     except ImportError as error:
         yield Check("trainers", False, f"cannot be imported: {error}", ("pip install --force-reinstall nnunet_ext",))
         return
-    missing = []
-    for trainer in TRAINERS:
-        try:
-            found = find_trainer(trainer.__name__) is trainer
-        except Exception:
-            found = False
-        if not found:
-            missing.append(trainer.__name__)
-    if missing:
-        remedy = ("check which module nnU-Net finds first: nnUNetv2_train DATASET 3d_fullres 0 -tr " + missing[0],)
-        yield Check("trainers", False, f"nnU-Net does not find {', '.join(missing)}", remedy)
-    else:
+    for obstacle in obstacles:
+        missing = "its trainers" if len(obstacle.trainers) == len(TRAINERS) else ", ".join(obstacle.trainers)
+        yield Check(
+            "trainers", False, f"nnU-Net does not find {missing}: {obstacle.reason}", _way(obstacle, environment)
+        )
+    if not obstacles:
         yield Check("trainers", True, f"nnU-Net finds all {len(TRAINERS)}")
 
 
-def _check_folders(environment: Mapping[str, str]) -> Iterator[Check]:
+def _way(obstacle: Obstacle, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """What to type against what stands in nnU-Net's way."""
+    module = obstacle.module
+    if module is None or is_own(str(module.parent)):
+        return ("pip install --force-reinstall nnunet_ext",)
+    if not any(Path(folder).resolve() in module.resolve().parents for folder in named_folders(environment)):
+        return (f"mend it or move it away: nnU-Net looks there before it looks into {VARIABLE}",)
+    first = mended_search_path(environment, own_first=True)
+    return (
+        "mend it, move it away, or let nnU-Net look into this package's folder before it:",
+        *how_to_set(VARIABLE, first, environment),
+    )
+
+
+def check_folders(environment: Mapping[str, str]) -> Iterator[Check]:
+    """Whether nnU-Net's three folders are there, can be written, and are three."""
+    users: dict[str, list[str]] = {}
     for variable, purpose in NNUNET_FOLDERS.items():
         value = environment.get(variable)
         if not value:
-            yield Check(
-                variable, False, f"not set ({purpose})", how_to_set(variable, f"/path/to/{variable}", environment)
-            )
-        elif not Path(value).is_dir():
-            yield Check(variable, False, f"{value} is not a folder", (f"mkdir -p {_quoted(value)}",))
-        elif not os.access(value, os.W_OK):
-            yield Check(variable, False, f"{value} cannot be written", (f"chmod u+w {_quoted(value)}",))
-        else:
-            yield Check(variable, True, value)
+            yield Check(variable, False, f"not set ({purpose})", _choose_another(variable, environment))
+            continue
+        yield _check_folder(variable, value, environment)
+        users.setdefault(os.path.realpath(value), []).append(variable)
+    for folder, variables in users.items():
+        if len(variables) > 1:
+            remedy = [line for variable in variables[1:] for line in _choose_another(variable, environment)]
+            yield Check(" and ".join(variables), False, f"are the same folder, {folder}", tuple(remedy))
+
+
+def _check_folder(variable: str, value: str, environment: Mapping[str, str]) -> Check:
+    """Whether a folder is there and can be written, with a remedy that can work."""
+    another = _choose_another(variable, environment)
+    path = Path(value)
+    quote = shell_of(environment).quote
+    if path.is_dir():
+        if os.access(path, os.W_OK | os.X_OK):
+            return Check(variable, True, value)
+        mine = path.stat().st_uid == os.getuid()
+        return Check(
+            variable, False, f"{value} cannot be written", (f"chmod u+rwx {quote(value)}",) if mine else another
+        )
+    if value.startswith("~") and (home := os.path.expanduser(value)) != value:
+        # a shell replaces it only outside quotes
+        make = () if os.path.isdir(home) else (f"mkdir -p {quote(home)}",)
+        return Check(variable, False, str(_no_folder(value)), (*make, *how_to_set(variable, home, environment)))
+    if path.is_file():
+        return Check(variable, False, f"{value} is a file", another)
+    above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if path.is_symlink() or not above.is_dir():
+        wrong = path if path.is_symlink() else above
+        return Check(variable, False, f"{value} cannot be made: {wrong} is no folder", another)
+    if not os.access(above, os.W_OK | os.X_OK):
+        return Check(variable, False, f"{value} does not exist, and {above} cannot be written", another)
+    return Check(variable, False, f"{value} does not exist", (f"mkdir -p {quote(value)}",))
+
+
+def _choose_another(variable: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+    return how_to_set(variable, f"/path/to/{variable}", environment)
+
+
+def _no_folder(folder: str) -> str | None:
+    """Why an entry is no folder; None if it is one."""
+    if os.path.isdir(folder):
+        return None
+    if os.path.exists(folder):
+        return f"{folder} is a file"
+    if folder.startswith("~") and os.path.isdir(os.path.expanduser(folder)):
+        return f"{folder} has a '~' that no shell has replaced"
+    return f"{folder} does not exist"
 
 
 def _check_gpu() -> Check:
@@ -172,11 +193,3 @@ def _check_gpu() -> Check:
         return Check("GPU", True, "Apple GPU; add -device mps to nnU-Net's commands")
     # not a failure: everything runs on the CPU as well
     return Check("GPU", True, "none; add -device cpu to nnU-Net's commands (slow)")
-
-
-def _same(folder: str, other: str) -> bool:
-    return os.path.realpath(folder) == os.path.realpath(other)
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"'

@@ -1,21 +1,32 @@
-"""The checks, their remedies for the shell at hand, and the search path that keeps what is there."""
+"""The checks, and remedies that can work."""
 
 import os
 
 import pytest
 
-from nnunet_ext import doctor
+from nnunet_ext import doctor, trainers
 
 PLUGIN = str(doctor.plugin_folder())
 
 
-def checks(environment, monkeypatch):
-    """Name -> check, with the variables that nnU-Net reads set the same way."""
-    for variable in ("nnUNet_extTrainer", *doctor.NNUNET_FOLDERS):
+@pytest.fixture(autouse=True)
+def _bash(monkeypatch):
+    for variable in ("nnUNet_extTrainer", *doctor.NNUNET_FOLDERS, "CONDA_PREFIX", "VIRTUAL_ENV"):
         monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("SHELL", "/bin/bash")
+
+
+@pytest.fixture
+def two_trainers(monkeypatch):
+    """nnU-Net's search takes its time."""
+    monkeypatch.setattr(trainers, "TRAINERS", (trainers.BiFPNTrainer, trainers.ModalityPairingTrainer))
+
+
+def checks(environment, monkeypatch, check=doctor.run_checks):
+    """Name -> check, with the variables that nnU-Net reads set the same way."""
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
-    return {check.name: check for check in doctor.run_checks(os.environ)}
+    return {check.name: check for check in check(os.environ)}
 
 
 @pytest.fixture
@@ -33,75 +44,127 @@ def test_complete_environment_passes(complete, monkeypatch):
 
 def test_unset_variable_fails_with_the_line_that_sets_it(complete, monkeypatch):
     del complete["nnUNet_extTrainer"]
-    check = checks(complete, monkeypatch)["nnUNet_extTrainer"]
+    check = checks(complete, monkeypatch, doctor.check_search_path)["nnUNet_extTrainer"]
     assert not check.passed
-    assert f'export nnUNet_extTrainer="{PLUGIN}"' in check.remedy[0]
+    assert f"export nnUNet_extTrainer={PLUGIN}" in check.remedy[0]
 
 
 def test_variable_that_points_elsewhere_fails_and_keeps_the_other_folder(complete, tmp_path, monkeypatch):
     other = tmp_path / "other"
     other.mkdir()
-    check = checks(complete | {"nnUNet_extTrainer": str(other)}, monkeypatch)["nnUNet_extTrainer"]
+    environment = complete | {"nnUNet_extTrainer": str(other)}
+    check = checks(environment, monkeypatch, doctor.check_search_path)["nnUNet_extTrainer"]
     assert not check.passed
     assert f"{other}{os.pathsep}{PLUGIN}" in check.remedy[0]
 
 
-def test_missing_folder_in_the_variable_is_named(complete, monkeypatch):
-    environment = complete | {"nnUNet_extTrainer": os.pathsep.join(["/no/such/folder", PLUGIN])}
-    check = checks(environment, monkeypatch)["folders in nnUNet_extTrainer"]
+def test_entries_that_are_no_folders_are_named_and_not_exported_again(complete, tmp_path, monkeypatch, two_trainers):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "mine.py").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    entries = ["/no/such/folder", str(tmp_path / "mine.py"), "~/other", PLUGIN]
+    check = checks(complete | {"nnUNet_extTrainer": os.pathsep.join(entries)}, monkeypatch)[
+        "folders in nnUNet_extTrainer"
+    ]
     assert not check.passed
-    assert "/no/such/folder" in check.detail
+    assert check.detail.split("; ") == [
+        "/no/such/folder does not exist",
+        f"{tmp_path / 'mine.py'} is a file",
+        "~/other has a '~' that no shell has replaced",
+    ]
+    assert check.remedy[0].endswith(f"export nnUNet_extTrainer={tmp_path / 'other'}{os.pathsep}{PLUGIN}")
 
 
 def test_missing_and_unset_nnunet_folders_fail(complete, tmp_path, monkeypatch):
     del complete["nnUNet_raw"]
-    result = checks(complete | {"nnUNet_results": str(tmp_path / "none")}, monkeypatch)
+    environment = complete | {"nnUNet_results": str(tmp_path / "the results")}
+    result = checks(environment, monkeypatch, doctor.check_folders)
     assert not result["nnUNet_raw"].passed
-    assert result["nnUNet_results"].remedy == (f'mkdir -p "{tmp_path / "none"}"',)
+    assert result["nnUNet_results"].remedy == (f"mkdir -p '{tmp_path / 'the results'}'",)
+
+
+def remedy_of(value, complete, monkeypatch):
+    check = checks(complete | {"nnUNet_results": value}, monkeypatch, doctor.check_folders)["nnUNet_results"]
+    assert not check.passed
+    return check.detail, check.remedy
+
+
+ANOTHER = "export nnUNet_results=/path/to/nnUNet_results"
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "link", "link/below"])
+def test_no_folder_is_made_where_none_can_be(complete, tmp_path, monkeypatch, name):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    detail, remedy = remedy_of(str(tmp_path / name), complete, monkeypatch)
+    assert str(tmp_path / name) in detail
+    assert remedy[0].endswith(ANOTHER)
+    assert not any("mkdir" in line for line in remedy)
+
+
+def test_home_that_no_shell_has_replaced_is_replaced(complete, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    detail, remedy = remedy_of("~/models", complete, monkeypatch)
+    assert remedy[0] == f"mkdir -p {tmp_path / 'models'}"
+    assert remedy[1].endswith(f"export nnUNet_results={tmp_path / 'models'}")
+    (tmp_path / "models").mkdir()
+    detail, remedy = remedy_of("~/models", complete, monkeypatch)
+    assert "'~'" in detail
+    assert not any("mkdir" in line for line in remedy)
+
+
+def test_folder_of_another_user_is_not_to_be_changed(complete, tmp_path, monkeypatch):
+    (tmp_path / "models").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: "models" not in str(path))
+    assert remedy_of(str(tmp_path / "models"), complete, monkeypatch)[1] == (f"chmod u+rwx {tmp_path / 'models'}",)
+    monkeypatch.setattr(os, "getuid", lambda: os.stat(tmp_path).st_uid + 1)
+    assert remedy_of(str(tmp_path / "models"), complete, monkeypatch)[1][0].endswith(ANOTHER)
+    detail, remedy = remedy_of(str(tmp_path / "models" / "new"), complete, monkeypatch)
+    assert f"{tmp_path / 'models'} cannot be written" in detail
+    assert remedy[0].endswith(ANOTHER)
+
+
+def test_one_folder_for_two_variables_fails(complete, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(complete["nnUNet_raw"])
+    environment = complete | {"nnUNet_results": str(tmp_path / "link")}
+    check = checks(environment, monkeypatch, doctor.check_folders)["nnUNet_raw and nnUNet_results"]
+    assert not check.passed
+    assert complete["nnUNet_raw"] in check.detail
+    assert check.remedy[0].endswith(ANOTHER)
 
 
 @pytest.mark.parametrize(("installed", "passed"), [("2.8.0", False), ("2.8.1", True), ("2.10.0", True), ("3.0", False)])
-def test_version_of_nnunet(installed, passed, complete, monkeypatch):
+def test_version_of_nnunet(installed, passed, complete, monkeypatch, two_trainers):
     monkeypatch.setattr(doctor, "version", lambda name: installed)
     check = checks(complete, monkeypatch)["nnunetv2"]
     assert check.passed is passed
     assert passed or check.remedy == ('pip install "nnunetv2>=2.8.1,<3"',)
 
 
-def test_trainer_hidden_by_another_folder_fails(complete, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (
+            "class ModalityPairingTrainer:\n    pass\n",
+            "does not find ModalityPairingTrainer: {module} has something else",
+        ),
+        (
+            "import no_such_package\n",
+            "does not find its trainers: {module} cannot be imported (ModuleNotFoundError: No",
+        ),
+        ("raise OSError('no GPU')\n", "does not find its trainers: {module} cannot be imported (OSError: no GPU)"),
+        ("def (\n", "does not find its trainers: {module} cannot be imported (SyntaxError"),
+    ],
+)
+def test_module_in_the_way_is_named_with_its_reason(complete, tmp_path, monkeypatch, two_trainers, content, reason):
     other = tmp_path / "other"
     other.mkdir()
-    (other / "mine.py").write_text("class ModalityPairingTrainer:\n    pass\n")
+    (other / "mine.py").write_text(content)
     environment = complete | {"nnUNet_extTrainer": os.pathsep.join([str(other), PLUGIN])}
-    check = checks(environment, monkeypatch)["trainers"]
+    check = checks(environment, monkeypatch, doctor.check_search_path)["trainers"]
     assert not check.passed
-    assert "ModalityPairingTrainer" in check.detail
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({"SHELL": "/bin/bash"}, "echo 'export V=\"x\"' >> ~/.bashrc"),
-        ({"SHELL": "/bin/zsh"}, "~/.zshrc"),
-        ({"SHELL": "/usr/bin/fish"}, 'set -Ux V "x"'),
-        ({"SHELL": "/bin/bash", "VIRTUAL_ENV": "/v"}, '>> "/v/bin/activate"'),
-        ({"SHELL": "/usr/bin/fish", "VIRTUAL_ENV": "/v"}, '>> "/v/bin/activate.fish"'),
-        ({"CONDA_PREFIX": "/c", "CONDA_DEFAULT_ENV": "seg"}, 'conda env config vars set V="x" && conda activate seg'),
-        ({"SLURM_JOB_ID": "1"}, "in the SLURM script"),
-    ],
-)
-def test_remedies_fit_the_shell_and_environment(environment, expected):
-    assert any(expected in line for line in doctor.how_to_set("V", "x", environment))
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("", [PLUGIN]),
-        (PLUGIN, [PLUGIN]),
-        (os.pathsep.join(["/a", PLUGIN, "/b"]), ["/a", "/b", PLUGIN]),
-        (PLUGIN + "/", [PLUGIN]),
-    ],
-)
-def test_search_path_keeps_other_folders_and_holds_ours_once(value, expected):
-    assert doctor.extended_search_path({"nnUNet_extTrainer": value}) == os.pathsep.join(expected)
+    assert reason.format(module=other / "mine.py") in check.detail
+    assert check.remedy[1].endswith(f"export nnUNet_extTrainer={os.pathsep.join([PLUGIN, str(other)])}")
+    # and the remedy works
+    monkeypatch.setenv("nnUNet_extTrainer", os.pathsep.join([PLUGIN, str(other)]))
+    assert {check.name: check for check in doctor.check_search_path(os.environ)}["trainers"].passed

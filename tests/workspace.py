@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import nnunet_ext
-from nnunet_ext.doctor import plugin_folder
+from nnunet_ext.trainer_search import plugin_folder
 
 # the console scripts of the environment that runs the tests, and this checkout in front of what is installed
 BIN = Path(sys.executable).parent

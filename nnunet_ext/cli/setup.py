@@ -13,7 +13,7 @@ app = typer.Typer()
 @app.command()
 def path() -> None:
     """Print the value for nnUNet_extTrainer: export nnUNet_extTrainer="$(nnunet_ext path)"."""
-    from nnunet_ext.doctor import extended_search_path
+    from nnunet_ext.trainer_search import extended_search_path
 
     print(extended_search_path(os.environ))
 

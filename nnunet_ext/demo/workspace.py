@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_ext.doctor import plugin_folder
+from nnunet_ext.trainer_search import plugin_folder
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import Template
 
-from nnunet_ext.doctor import NNUNET_FOLDERS, extended_search_path
+from nnunet_ext.doctor import NNUNET_FOLDERS
 from nnunet_ext.files.atomic import atomic_files
+from nnunet_ext.trainer_search import extended_search_path
 from nnunet_ext.workflow.choices import PREVIOUS_STAGE, WorkflowChoices, WorkflowError, check_choices
 
 SHIPPED = Path(__file__).parent

@@ -6,7 +6,7 @@ import pytest
 from nnunetv2.evaluation import find_best_configuration as module
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_ext.host.models import best_models, find_trainer
+from nnunet_ext.host.models import best_models, find_trainer, search_trainer, trainers_folder
 
 MODEL = {"trainer": "A", "plans": "P", "configuration": "2d"}
 
@@ -16,6 +16,31 @@ def test_trainer_is_found_without_a_word(capsys):
     with pytest.raises(LookupError, match="NoSuchTrainer"):
         find_trainer("NoSuchTrainer")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "found", "error"),
+    [
+        ("class Mine:\n    pass\n", True, AssertionError),
+        ("raise RuntimeError('no GPU')\n", False, RuntimeError),
+        ("Other = 1\n", False, type(None)),
+    ],
+)
+def test_search_tells_where_it_ended(tmp_path, monkeypatch, content, found, error):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    (tmp_path / "package" / "theirs.py").write_text(content)
+    monkeypatch.setenv("nnUNet_extTrainer", str(tmp_path))
+    search = search_trainer("Mine")
+    assert search.found is None
+    assert search.module == (tmp_path / "package" / "theirs.py" if found else None)
+    assert type(search.error) is error
+    with pytest.raises(LookupError if search.error is None else error):
+        find_trainer("Mine")
+
+
+def test_own_trainers_are_where_nnunet_looks_first():
+    assert inspect.getfile(nnUNetTrainer).startswith(f"{trainers_folder()}/")
 
 
 def test_best_models_are_read_from_nnunets_result(tmp_path, monkeypatch):

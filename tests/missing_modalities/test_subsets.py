@@ -12,12 +12,12 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from typer.testing import CliRunner
 
 from nnunet_ext.cli import app
-from nnunet_ext.doctor import plugin_folder
 from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.missing_modalities.complete import complete_folder
 from nnunet_ext.missing_modalities.subset_scores import choose_subsets, score_subsets
 from nnunet_ext.missing_modalities.subsets import PredictionChoices, subset_name
 from nnunet_ext.testing import Case
+from nnunet_ext.trainer_search import plugin_folder
 from nnunet_ext.trainers import ModalityPairingTrainer
 
 NAMES = ("FLAIR", "T1ce")
