@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 import torch
@@ -14,9 +15,18 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_ext import plugin
-from nnunet_ext.architectures import NetworkOutput
 from nnunet_ext.testing import Case, make_batch, make_trainer
-from nnunet_ext.trainers import TRAINERS, MethodTrainer
+from nnunet_ext.trainers import (
+    TRAINERS,
+    AttentionFusionTrainer,
+    AttentionFusionTrainerNoDA,
+    AutoencoderRegularizedTrainer,
+    AutoencoderRegularizedTrainerNNUNetDA,
+    BiFPNClassifierTrainer,
+    MethodTrainer,
+    ModalityPairingTrainer,
+    NestedUNetClassifierTrainer,
+)
 
 CASES = (
     Case(),
@@ -35,7 +45,20 @@ CASES = (
     Case("two channels", channels=("FLAIR", "T1ce"), regions=True),
     Case("three unknown channels", channels=("b0", "b500", "b1000")),
 )
+# they have the network and the loss of another, and change the augmentation alone
+AUGMENTATION_ONLY = (AttentionFusionTrainerNoDA, AutoencoderRegularizedTrainerNNUNetDA)
+NETWORK_TRAINERS = [trainer for trainer in TRAINERS if trainer not in AUGMENTATION_ONLY]
+# one a network class, with the parts that only some of its trainers have
+ONE_A_CLASS = [
+    ModalityPairingTrainer,
+    AutoencoderRegularizedTrainer,
+    AttentionFusionTrainer,
+    BiFPNClassifierTrainer,
+    NestedUNetClassifierTrainer,
+]
 every_trainer = pytest.mark.parametrize("trainer_class", TRAINERS, ids=lambda trainer: trainer.__name__)
+every_network = pytest.mark.parametrize("trainer_class", NETWORK_TRAINERS, ids=lambda trainer: trainer.__name__)
+every_class = pytest.mark.parametrize("trainer_class", ONE_A_CLASS, ids=lambda trainer: trainer.__name__)
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 FIND_ALL = """
@@ -63,11 +86,6 @@ def rebuilt_network(trainer, case: Case, deep_supervision: bool):
     )
 
 
-def logits_of(output):
-    logits = output.logits if isinstance(output, NetworkOutput) else output
-    return logits if isinstance(logits, list) else [logits]
-
-
 def test_trainers_are_found_by_nnunet_in_a_fresh_process():
     names = [trainer.__name__ for trainer in TRAINERS]
     environment = os.environ | {"nnUNet_extTrainer": os.path.dirname(plugin.__file__)}
@@ -79,7 +97,7 @@ def test_trainers_are_found_by_nnunet_in_a_fresh_process():
 
 
 @every_case
-@every_trainer
+@every_network
 def test_training_step_gives_finite_loss_and_a_gradient_to_every_parameter(trainer_class, case, tmp_path):
     trainer = make_trainer(trainer_class, case, tmp_path)
     # as in DDP, where nnU-Net gives the lowest resolution a weight other than 0, and unused parameters are an error
@@ -96,7 +114,7 @@ def test_training_step_gives_finite_loss_and_a_gradient_to_every_parameter(train
 
 
 @every_case
-@every_trainer
+@every_network
 def test_train_and_validation_step_run(trainer_class, case, tmp_path):
     trainer = make_trainer(trainer_class, case, tmp_path)
     images, target = make_batch(trainer, case)
@@ -113,7 +131,7 @@ def test_train_and_validation_step_run(trainer_class, case, tmp_path):
 
 
 @every_case
-@every_trainer
+@every_network
 def test_prediction_gets_one_finite_tensor_from_the_saved_plans_alone(trainer_class, case, tmp_path):
     trainer = make_trainer(trainer_class, case, tmp_path)
     images, _ = make_batch(trainer, case)
@@ -131,7 +149,7 @@ def test_prediction_gets_one_finite_tensor_from_the_saved_plans_alone(trainer_cl
     assert torch.isfinite(logits.half()).all()
 
 
-@every_trainer
+@every_network
 def test_weights_load_strictly_with_deep_supervision_on_and_off(trainer_class, tmp_path):
     trainer = make_trainer(trainer_class, Case(), tmp_path)
     for enabled in {False, trainer.enable_deep_supervision}:
@@ -139,7 +157,7 @@ def test_weights_load_strictly_with_deep_supervision_on_and_off(trainer_class, t
         network.load_state_dict(trainer.network.state_dict(), strict=True)
 
 
-@every_trainer
+@every_network
 def test_deep_supervision_is_switched_where_the_method_has_it(trainer_class, tmp_path):
     trainer = make_trainer(trainer_class, Case(), tmp_path)
     trainer.network = torch.compile(trainer.network, backend="eager")
@@ -152,7 +170,7 @@ def test_deep_supervision_is_switched_where_the_method_has_it(trainer_class, tmp
     assert switched.deep_supervision is False
 
 
-@every_trainer
+@every_class
 def test_compiled_network_trains_like_the_plain_one(trainer_class, tmp_path):
     trainer = make_trainer(trainer_class, Case(), tmp_path)
     images, target = make_batch(trainer, Case())
@@ -169,7 +187,7 @@ def test_compiled_network_trains_like_the_plain_one(trainer_class, tmp_path):
 
 
 @every_trainer
-def test_checkpoint_round_trip_restores_weights_epoch_and_component_history(trainer_class, tmp_path):
+def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_been_stopped(trainer_class, tmp_path):
     trainer = make_trainer(trainer_class, Case(), tmp_path)
     images, target = make_batch(trainer, Case())
     for epoch in range(2):
@@ -186,30 +204,52 @@ def test_checkpoint_round_trip_restores_weights_epoch_and_component_history(trai
     assert all(torch.equal(value, weights[name]) for name, value in trainer.network.state_dict().items())
     assert resumed._component_curves() == trainer._component_curves()
     assert all(len(curve) == 2 for curve in resumed._component_curves().values())
-    trainer.current_epoch = 2
     for each in (trainer, resumed):
+        each.current_epoch = 2
         each.on_train_epoch_start()
-    assert resumed.optimizer.param_groups[0]["lr"] == trainer.optimizer.param_groups[0]["lr"]
+        torch.manual_seed(0)
+        each.train_step({"data": images, "target": target})
+    # equal after one more step: the optimizer's moments and the learning rate have come back as well
+    weights = resumed.network.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in trainer.network.state_dict().items())
 
 
-@every_trainer
-def test_saved_model_folder_predicts_through_nnunets_predictor(trainer_class, tmp_path, monkeypatch):
-    """Two folds, mirroring, half precision on the way: what ``nnUNetv2_predict`` does, without its processes."""
+@every_network
+def test_saved_model_folder_predicts_the_mean_over_folds_and_flips(trainer_class, tmp_path, monkeypatch):
+    """What ``nnUNetv2_predict`` does, without its processes; its logits are in half precision on the way."""
     case = Case(regions=True)
     trainer = make_trainer(trainer_class, case, tmp_path)
+    trainer.set_deep_supervision_enabled(False)
     trainer.inference_allowed_mirroring_axes = (0, 1, 2)
+    image, _ = make_batch(trainer, case, size=1)
     model = tmp_path / "model"
+    expected, axes = torch.zeros(2, 8, case.num_classes, *case.patch_size), list(product((False, True), repeat=3))
     for fold in range(2):
+        torch.manual_seed(fold)
+        for parameter in trainer.network.parameters():
+            parameter.data += 0.1 * torch.randn(parameter.shape)
         (model / f"fold_{fold}").mkdir(parents=True)
         trainer.save_checkpoint(str(model / f"fold_{fold}" / "checkpoint_final.pth"))
+        trainer.network.eval()
+        for index, flipped in enumerate(axes):
+            flips = [axis + 2 for axis in range(3) if flipped[axis]]
+            with torch.no_grad():
+                expected[fold, index] = trainer.network(image.flip(flips)).flip(flips)[0]
     (model / "plans.json").write_text(json.dumps(trainer.plans_manager.plans))
     (model / "dataset.json").write_text(json.dumps(case.dataset_json))
     monkeypatch.setenv("nnUNet_extTrainer", os.path.dirname(plugin.__file__))
     predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
     predictor.initialize_from_trained_model_folder(str(model), (0, 1))
-    logits = predictor.predict_logits_from_preprocessed_data(torch.randn(case.input_channels, 20, 18, 17))
-    assert logits.shape == (case.num_classes, 20, 18, 17)
-    assert torch.isfinite(logits).all()
+    logits = predictor.predict_logits_from_preprocessed_data(image[0]).float()
+    mean = expected.mean((0, 1))
+    error = (logits - mean).abs().mean()
+    assert error < 0.02 * mean.abs().mean()
+    # so that the line above would notice a fold or a flip that is missing
+    parts = [expected[0], expected[1]]
+    if "gate_slices" not in trainer_class.settings_class.__dataclass_fields__:  # whose networks average over flips
+        parts += [expected[:, :4], expected[:, ::2], expected[:, [0, 1, 4, 5]]]
+    for part in parts:
+        assert (part.flatten(0, -5).mean(0) - mean).abs().mean() > 2 * error
 
 
 @every_trainer

@@ -1,41 +1,65 @@
-"""Two processes on gloo: no unused parameter, and gradients as of one process on the whole batch."""
+"""Two processes on gloo train as one process does on the whole batch: no unused parameter, same gradients, same log."""
 
 import socket
 
 import numpy as np
 import pytest
 import torch
+from balanced_classifier import balance_classifier
 from torch import distributed as dist
-from torch import multiprocessing
+from torch import multiprocessing, nn
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parallel import DistributedDataParallel
 
-from nnunet_ext.losses import CompositeLoss
 from nnunet_ext.testing import Case, make_batch, make_trainer
-from nnunet_ext.trainers import TRAINERS
+from nnunet_ext.trainers import (
+    TRAINERS,
+    AttentionFusionTrainerNoDA,
+    AutoencoderRegularizedTrainerNNUNetDA,
+    EarlyFuseUNetTrainer,
+)
 
-# trainer -> reason why a sample's loss depends on the other samples of its batch, or on random numbers
-NOT_A_MEAN_OVER_SAMPLES: dict[str, str] = {
-    "AutoencoderRegularizedTrainer": "dropout and the autoencoder's sample are random",
-    "AutoencoderRegularizedTrainerNNUNetDA": "dropout and the autoencoder's sample are random",
-    "BiFPNClassifierTrainer": "dropout in the encoder and between LSTM layers",
-    "BiFPNTrainer": "dropout in the encoder",
-    "NestedUNetClassifierTrainer": "dropout between LSTM layers",
-}
+# those left out have the network and the loss of another, and change the augmentation alone
+JOBS = {
+    trainer.__name__: (trainer, Case())
+    for trainer in TRAINERS
+    if trainer not in (AttentionFusionTrainerNoDA, AutoencoderRegularizedTrainerNNUNetDA)
+} | {"Dice over the batch": (EarlyFuseUNetTrainer, Case(settings={"batch_dice": True}))}
 
 # PyTorch starts its autograd threads at the first backward, and processes forked after that cannot use them. On a CPU
 # there are none to start, unless a test has made fake tensors or compiled before. So the first backward is here.
 torch.zeros(1, requires_grad=True).sum().backward()
 
 
-def training_steps(trainer, batches):
-    """Gradients and logged components of the last step; DDP notices in a later step what one before left unused."""
-    components = {}
+def without_chance(network):
+    """Dropout off: what it drops depends on the batch."""
+    for module in network.modules():
+        if isinstance(module, _DropoutNd):
+            module.p = 0.0
+        elif isinstance(module, nn.LSTM):
+            module.dropout = 0.0
+
+
+def epoch(trainer, batches):
+    """Gradients of the last step, and what the log says of an epoch; DDP notices late what a step left unused."""
+    log = trainer.logger.local_logger.my_fantastic_logging
+    for values in log.values():
+        values.clear()
+    trainer.network.train()
+    steps = []
     for images, target in batches:
         trainer.network.zero_grad()
-        trainer.forward_and_loss(images, target).backward()
-        components = trainer.loss.pop_component_means() if isinstance(trainer.loss, CompositeLoss) else {}
+        loss = trainer.forward_and_loss(images, target)
+        loss.backward()
+        steps.append({"loss": loss.detach().numpy()})
     # by value: tensors shared between processes end with the process that made them
-    return [p.grad.numpy().copy() for p in trainer.network.parameters()], components
+    gradients = [p.grad.numpy().copy() for p in trainer.network.parameters()]
+    trainer.on_train_epoch_end(steps)
+    trainer.network.eval()
+    with torch.no_grad():
+        validation = [trainer.validation_step({"data": images, "target": target}) for images, target in batches]
+    trainer.on_validation_epoch_end(validation)
+    return gradients, {name: values[-1] for name, values in log.items() if values}
 
 
 def half_of(batch, rank):
@@ -49,9 +73,9 @@ def worker(rank, port, jobs, results):
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     for name, trainer, batches in jobs:
         try:
-            halves = [half_of(batch, rank) for batch in batches]
             trainer.network = DistributedDataParallel(trainer.network)
-            results.put((rank, name, training_steps(trainer, halves), None))
+            trainer.is_ddp, trainer.local_rank = True, rank
+            results.put((rank, name, epoch(trainer, [half_of(batch, rank) for batch in batches]), None))
         except Exception as error:
             results.put((rank, name, None, repr(error)))
     dist.destroy_process_group()
@@ -59,23 +83,29 @@ def worker(rank, port, jobs, results):
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """Trainer name -> gradients and components of one process, and of each of two processes (or the error)."""
+    """Name of a job -> gradients and log of one process, and of each of two processes (or the error)."""
     context = multiprocessing.get_context("fork")
-    monkeypatch = pytest.MonkeyPatch()
     jobs, single = [], {}
-    for trainer_class in TRAINERS:
-        name = trainer_class.__name__
+    monkeypatch = pytest.MonkeyPatch()
+    # the autoencoder's sample is its mean, here and in the processes that are forked
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    for name, (trainer_class, case) in JOBS.items():
         torch.manual_seed(0)
-        trainer = make_trainer(trainer_class, Case(), tmp_path_factory.mktemp(name))
+        trainer = make_trainer(trainer_class, case, tmp_path_factory.mktemp("trainer"))
         trainer.modality_dropout.probability = 0.0  # it draws differently in each process, on purpose
         trainer.is_ddp = True  # the loss as nnU-Net builds it for DDP
         trainer.loss = trainer._build_loss()
+        trainer.is_ddp = False
         # float64: in float32 the rounding of another batch size can flip a maximum or a ReLU
-        batches = [(images.double(), target) for images, target in (make_batch(trainer, Case(), s) for s in range(2))]
-        trainer.network = trainer.network.double().train()
-        single[name] = training_steps(trainer, batches)
+        batches = [(images.double(), target) for images, target in (make_batch(trainer, case, s) for s in range(2))]
+        trainer.network = trainer.network.double()
+        without_chance(trainer.network)
+        if getattr(trainer.network, "classifier", None) is not None:
+            balance_classifier(trainer.network, batches[0][0])
+            for _, target in batches:
+                target[0, :, :5] = 0  # slices without any region, in one half alone
+        single[name] = epoch(trainer, batches)
         jobs.append((name, trainer, batches))
-    monkeypatch.undo()
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -83,6 +113,7 @@ def outcomes(tmp_path_factory):
     processes = [context.Process(target=worker, args=(rank, port, jobs, results)) for rank in range(2)]
     for process in processes:
         process.start()
+    monkeypatch.undo()
     received = [results.get(timeout=300) for _ in range(2 * len(jobs))]
     for process in processes:
         process.join(60)
@@ -92,29 +123,28 @@ def outcomes(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("name", [trainer.__name__ for trainer in TRAINERS])
-def test_two_processes_agree_and_leave_no_parameter_unused(name, outcomes):
+every_network = pytest.mark.parametrize("name", JOBS)
+
+
+@every_network
+def test_no_parameter_is_unused(name, outcomes):
     _, ranks = outcomes[name]
     assert [ranks[rank][1] for rank in range(2)] == [None, None]
-    for a, b in zip(ranks[0][0][0], ranks[1][0][0], strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
-means_over_samples = pytest.mark.parametrize(
-    "name", [t.__name__ for t in TRAINERS if t.__name__ not in NOT_A_MEAN_OVER_SAMPLES]
-)
-
-
-@means_over_samples
+@every_network
 def test_gradients_are_those_of_one_process_on_the_whole_batch(name, outcomes):
-    (grads, _), ranks = outcomes[name]
-    for expected, actual in zip(grads, ranks[0][0][0], strict=True):
-        np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-5)
+    (expected, _), ranks = outcomes[name]
+    for rank in range(2):
+        for alone, shared in zip(expected, ranks[rank][0][0], strict=True):
+            np.testing.assert_allclose(shared, alone, rtol=1e-3, atol=1e-5)
 
 
-@means_over_samples
-def test_components_averaged_over_processes_are_those_of_one_process(name, outcomes):
-    (_, components), ranks = outcomes[name]
-    for component, expected in components.items():
-        actual = [ranks[rank][0][1][component] for rank in range(2)]
-        assert sum(actual) / 2 == pytest.approx(expected, rel=1e-4, abs=1e-6)
+@every_network
+def test_epoch_is_logged_as_one_process_logs_it(name, outcomes):
+    (_, expected), ranks = outcomes[name]
+    for rank in range(2):
+        log = ranks[rank][0][1]
+        assert log.keys() == expected.keys()
+        for key, value in expected.items():
+            np.testing.assert_allclose(log[key], value, rtol=1e-4, atol=1e-6, err_msg=key)

@@ -6,6 +6,7 @@ import os
 
 import pytest
 import torch
+from balanced_classifier import balance_classifier
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from mirrored_passes import gated_regions, passes_mirrored_by_hand
@@ -175,16 +176,6 @@ def test_augmentation_is_the_papers_and_keeps_nnunets_label_steps(tmp_path):
     assert mask.apply_to_channels == [0, 1, 2, 3]
     sample = labels(image=torch.zeros(1, 2, 2, 2), segmentation=torch.full((1, 2, 2, 2), 3, dtype=torch.int16))
     assert sample["segmentation"].shape[0] == 3
-
-
-def balance_classifier(network, images):
-    """Move the slice logits so that half of these images' slices are called positive."""
-    seen = []
-    handle = network.classifier.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    with torch.no_grad():
-        network.train()(images)
-        network.classifier.fc.bias -= seen[0].transpose(1, 2).flatten(0, 1).median(0).values
-    handle.remove()
 
 
 def validate(trainer, case, epoch, batches):
