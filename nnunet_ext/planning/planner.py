@@ -1,16 +1,13 @@
 """nnU-Net's experiment planner with a trainer's own memory in place of the plain U-Net's."""
 
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from copy import deepcopy
-from io import StringIO
 from typing import Any
 
 import numpy as np
-from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
-from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
-from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
+from nnunet_ext.host.planner import HostPlanner
+from nnunet_ext.host.plans import make_json_ready
 from nnunet_ext.planning.training_step import StepCost, step_cost
 from nnunet_ext.plans.network_entry import PlansError
 from nnunet_ext.plans.settings import PLANS_KEY
@@ -23,7 +20,7 @@ FILLED = 0.9
 CASCADE = "3d_cascade_fullres"
 
 
-class MethodPlanner(ExperimentPlanner):
+class MethodPlanner(HostPlanner):
     """Chooses topology, patch and batch by what a training step of a trainer's own network holds in memory.
 
     nnU-Net's search is unchanged: it starts from the aspect ratio of the images and shrinks the patch until two samples
@@ -52,54 +49,32 @@ class MethodPlanner(ExperimentPlanner):
         base_num_features: int = 32,
         mixed_precision: bool = True,
     ):
-        super().__init__(dataset, gpu_memory, plans_name=plans_name)
+        super().__init__(
+            dataset, gpu_memory, plans_name, base_num_features=base_num_features, bytes_per_gigabyte=FILLED * GIGABYTE
+        )
         self.trainer = trainer
         self.settings = settings
         self.target = FILLED * gpu_memory * GIGABYTE
         self.mixed_precision = mixed_precision
-        default_base = self.UNet_reference_com_nfeatures
-        self.UNet_base_num_features = base_num_features
-        for name in ("UNet_max_features_2d", "UNet_max_features_3d"):
-            setattr(self, name, getattr(self, name) * base_num_features // default_base)
-        # The estimate is that of the smallest batch, in bytes: these make nnU-Net compare it with the target
-        self.UNet_reference_val_2d = self.UNet_reference_val_3d = self.UNet_reference_val_corresp_GB * FILLED * GIGABYTE
-        self.UNet_reference_val_corresp_bs_2d = self.UNet_reference_val_corresp_bs_3d = self.UNet_min_batch_size
-        self._transpose_forward = [int(axis) for axis in self.determine_transpose()[0]]
+        self._transpose_forward = self.axes_order()
         self._previous_stage: str | None = None
         self._costs: dict[str, StepCost] = {}
 
-    def static_estimate_VRAM_usage(  # noqa: N802 - nnU-Net's name
-        self,
-        patch_size: Sequence[int],
-        input_channels: int,
-        output_channels: int,
-        arch_class_name: str,
-        arch_kwargs: dict[str, Any],
-        arch_kwargs_req_import: Sequence[str],
-    ) -> int:
+    def step_memory(self, patch_size: Sequence[int], architecture: dict[str, Any]) -> int:
         """Bytes of a training step with the smallest batch.
 
         Args:
             patch_size: Candidate patch, in voxels.
-            input_channels: Not used: the trainer knows the dataset and the cascade.
-            output_channels: Not used.
-            arch_class_name: nnU-Net's network.
-            arch_kwargs: Its arguments for this patch.
-            arch_kwargs_req_import: Which of them are classes.
+            architecture: Entry of the plans that describes nnU-Net's network for this patch.
 
         Raises:
             PlansError: The patch cannot shrink any more and does not fit.
         """
-        architecture = {
-            "network_class_name": arch_class_name,
-            "arch_kwargs": arch_kwargs,
-            "_kw_requires_import": arch_kwargs_req_import,
-        }
-        cost = self._cost(patch_size, architecture, self.UNet_min_batch_size)
-        smallest = max(patch_size) < 2 * self.UNet_featuremap_min_edge_length or min(patch_size) == 1
+        cost = self._cost(patch_size, architecture, self.smallest_batch)
+        smallest = max(patch_size) < 2 * self.smallest_feature_map or min(patch_size) == 1
         if cost.fixed > self.target or (smallest and cost.memory > self.target):
             raise PlansError(
-                f"No patch fits {self.UNet_vram_target_GB:g} GB, of which tensors get {FILLED:.0%}: "
+                f"No patch fits {self.gigabytes:g} GB, of which tensors get {FILLED:.0%}: "
                 f"{self.trainer.__name__}'s weights and optimizer take "
                 f"{cost.fixed / GIGABYTE:.2f} GB, and two patches of {tuple(map(int, patch_size))} voxels "
                 f"{cost.passes / GIGABYTE:.2f} GB. Give more memory (--gpu-memory) or narrow the network "
@@ -107,36 +82,22 @@ class MethodPlanner(ExperimentPlanner):
             )
         return cost.memory
 
-    def get_plans_for_configuration(
-        self, spacing: Any, median_shape: Any, data_identifier: str, approximate_n_voxels_dataset: float, _cache: dict
-    ) -> dict[str, Any]:
-        """nnU-Net's plan of a configuration, with the largest batch that fits instead of one from a proportion."""
-        plan = super().get_plans_for_configuration(
-            spacing, median_shape, data_identifier, approximate_n_voxels_dataset, _cache
-        )
+    def finish_configuration(self, plan: dict[str, Any], dataset_voxels: float) -> None:
+        """Give a configuration the largest batch that fits, instead of one from a proportion."""
         patch_size, architecture = plan["patch_size"], plan["architecture"]
-        voxels = np.prod(patch_size, dtype=np.float64)
-        limit = round(approximate_n_voxels_dataset * self.max_dataset_covered / voxels)
+        limit = round(dataset_voxels * self.largest_share / np.prod(patch_size, dtype=np.float64))
         plan["batch_size"] = largest_batch(
             lambda batch: self._cost(patch_size, architecture, batch).memory,
             self.target,
-            self.UNet_min_batch_size,
-            max(limit, self.UNet_min_batch_size),
+            self.smallest_batch,
+            max(limit, self.smallest_batch),
         )
-        return plan
 
-    def plan_experiment(self) -> dict[str, Any]:
-        """Plans of all configurations; not written, unlike nnU-Net's."""
-        with redirect_stdout(StringIO()):
-            plans = super().plan_experiment()
-        return plans
-
-    def save_plans(self, plans: dict[str, Any]) -> None:
+    def finish_plans(self, plans: dict[str, Any]) -> None:
         """Complete the plans: the settings, and a patch of the cascade's own where its extra channels need one."""
         plans[PLANS_KEY] = dict(self.settings)
         if CASCADE in plans["configurations"]:
             self._plan_cascade(plans)
-        recursive_fix_for_json_export(plans)
 
     def use_published_size(self, plans: dict[str, Any]) -> str:
         """Give the configuration that the paper trains its patch and batch, with the topology nnU-Net has for them.
@@ -161,33 +122,27 @@ class MethodPlanner(ExperimentPlanner):
         if name == "3d_fullres":
             # the plans' axes are those of the images in another order
             patch = [patch[axis] for axis in self._transpose_forward]
-        _, strides, kernels, patch, _ = get_pool_and_conv_props(
-            plan["spacing"], patch, self.UNet_featuremap_min_edge_length, 999999
-        )
-        stages = len(strides)
-        widest = self.UNet_max_features_2d if len(patch) == 2 else self.UNet_max_features_3d
-        plan["patch_size"], plan["batch_size"] = patch, published.batch_size
+        topology = self.topology(plan["spacing"], patch)
+        stages = len(topology.strides)
+        plan["patch_size"], plan["batch_size"] = topology.patch_size, published.batch_size
         plan["architecture"]["arch_kwargs"].update(
             n_stages=stages,
-            features_per_stage=[min(widest, self.UNet_base_num_features * 2**stage) for stage in range(stages)],
-            strides=strides,
-            kernel_sizes=kernels,
-            n_conv_per_stage=self.UNet_blocks_per_stage_encoder[:stages],
-            n_conv_per_stage_decoder=self.UNet_blocks_per_stage_decoder[: stages - 1],
+            strides=topology.strides,
+            kernel_sizes=topology.kernel_sizes,
+            **self.stages(len(patch), stages),
         )
-        recursive_fix_for_json_export(plans)
+        make_json_ready(plans)
         return name
 
     def _plan_cascade(self, plans: dict[str, Any]) -> None:
         inherited = plans["configurations"]["3d_fullres"]
         voxels = float(np.prod(inherited["median_image_size_in_voxels"], dtype=np.float64))
         self._previous_stage = "3d_lowres"
-        own = self.get_plans_for_configuration(
+        own = self.plan_configuration(
             inherited["spacing"],
             inherited["median_image_size_in_voxels"],
             inherited["data_identifier"],
             voxels * self.dataset_json["numTraining"],
-            {},
         )
         self._previous_stage = None
         if (tuple(own["patch_size"]), own["batch_size"]) != (tuple(inherited["patch_size"]), inherited["batch_size"]):
@@ -227,7 +182,7 @@ class MethodPlanner(ExperimentPlanner):
             PLANS_KEY: dict(self.settings),
             "configurations": {"candidate": configuration},
         }
-        recursive_fix_for_json_export(plans)
+        make_json_ready(plans)
         return plans
 
 
