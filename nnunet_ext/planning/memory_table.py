@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from rich.table import Table
 
+from nnunet_ext.host.trainer import nnUNetTrainer
 from nnunet_ext.planning.training_step import StepCost, step_cost
 from nnunet_ext.plans.network_entry import HOST_NETWORKS, resolved_configuration
 from nnunet_ext.tables import text_table

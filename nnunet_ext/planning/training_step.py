@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor
 
 from nnunet_ext.counting.arithmetic import operation_counter
@@ -15,6 +14,7 @@ from nnunet_ext.counting.cuda_precision import cuda_mixed_precision
 from nnunet_ext.counting.tensor_bytes import TensorBytes
 from nnunet_ext.host.plans import input_channels
 from nnunet_ext.host.torch_internals import TensorsWithoutData
+from nnunet_ext.host.trainer import nnUNetTrainer
 from nnunet_ext.trainers.base import MethodTrainer
 from nnunet_ext.trainers.without_output import without_output
 

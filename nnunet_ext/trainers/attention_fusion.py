@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoDA import nnUNetTrainerNoDA
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
 from nnunet_ext.architectures import AttentionFusionUNet, fusion_system
+from nnunet_ext.host.trainer import nnUNetTrainerNoDA
 from nnunet_ext.losses import PlainDiceCrossEntropyLoss
 from nnunet_ext.plans.modalities import channel_index, channel_names, resolve_master
 from nnunet_ext.plans.network_entry import PlansError, network_path, resolved_configuration

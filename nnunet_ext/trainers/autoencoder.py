@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
@@ -174,7 +173,5 @@ class AutoencoderRegularizedTrainerNNUNetDA(AutoencoderRegularizedTrainer):
     """AutoencoderRegularizedTrainer with nnU-Net's own augmentation in place of the paper's."""
 
     adds = "as AutoencoderRegularizedTrainer, with nnU-Net's own augmentation"
-    configure_rotation_dummyDA_mirroring_and_inital_patch_size = (  # noqa: N815
-        nnUNetTrainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size
-    )
+    patch_cutting = MethodTrainer.patch_cutting
     own_training_transforms = MethodTrainer.own_training_transforms

@@ -9,14 +9,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch._dynamo import OptimizedModule
 
 from nnunet_ext.augmentation.modality_dropout import ModalityDropout, resolve_modality_dropout
 from nnunet_ext.files.atomic import atomic_path
 from nnunet_ext.files.checkpoint import check_readable
+from nnunet_ext.host.trainer import HostTrainer, plans_in_checkpoints
 from nnunet_ext.losses.composite import CompositeLoss
 from nnunet_ext.plans.modalities import ModalityError, channel_names
 from nnunet_ext.plans.network_entry import write_architecture
@@ -42,7 +41,7 @@ class PublishedSize(NamedTuple):
     batch_size: int
 
 
-class MethodTrainer(nnUNetTrainer):
+class MethodTrainer(HostTrainer):
     """Base of this package's trainers.
 
     A method sets the class attributes, says in ``topology`` and ``method_kwargs`` what goes into the plans, and
@@ -185,7 +184,7 @@ class MethodTrainer(nnUNetTrainer):
         super().initialize()
         if isinstance(self.loss, CompositeLoss):
             for name in self.loss.component_names:
-                self.logger.local_logger.my_fantastic_logging.setdefault(COMPONENT_PREFIX + name, [])
+                self.log_curves.setdefault(COMPONENT_PREFIX + name, [])
 
     def get_training_transforms(self, *arguments: Any, **keywords: Any) -> BasicTransform:
         """What nnU-Net's data loader does to a training sample.
@@ -221,12 +220,6 @@ class MethodTrainer(nnUNetTrainer):
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Switch deep supervision of the network; stays off for methods without it."""
         self.unwrapped_network.deep_supervision = enabled and self.deep_supervision
-
-    @property
-    def unwrapped_network(self) -> Any:
-        """The network itself, out of DDP's and torch.compile's wrappers."""
-        network = self.network.module if self.is_ddp else self.network
-        return network._orig_mod if isinstance(network, OptimizedModule) else network
 
     def forward_and_loss(self, images: Tensor, target: Any) -> Tensor:
         """Loss of a batch in training: what training, planning, and the tests of gradients and of DDP all compute.
@@ -320,13 +313,12 @@ class MethodTrainer(nnUNetTrainer):
             if isinstance(filename_or_checkpoint, str):
                 check_readable(filename_or_checkpoint)
             raise
-        log = self.logger.local_logger.my_fantastic_logging
         if isinstance(self.loss, CompositeLoss):
             for name in self.loss.component_names:
-                log.setdefault(COMPONENT_PREFIX + name, [math.nan] * self.current_epoch)
+                self.log_curves.setdefault(COMPONENT_PREFIX + name, [math.nan] * self.current_epoch)
         # settings that came after the checkpoint have their defaults
         trained_with = settings_as_json(read_settings(self.settings_class, {}))
-        trained_with.update(self.my_init_kwargs["plans"].get(PLANS_KEY, {}))
+        trained_with.update(plans_in_checkpoints(self).get(PLANS_KEY, {}))
         for name, value in settings_as_json(self.settings).items():
             if trained_with[name] != value:
                 self.print_to_log_file(
@@ -358,8 +350,7 @@ class MethodTrainer(nnUNetTrainer):
         raise NonFiniteLossError(message)
 
     def _component_curves(self) -> dict[str, list[float]]:
-        log = self.logger.local_logger.my_fantastic_logging
-        return {key: values for key, values in log.items() if key.startswith(COMPONENT_PREFIX)}
+        return {key: values for key, values in self.log_curves.items() if key.startswith(COMPONENT_PREFIX)}
 
 
 def _to_device(tensors: Any, device: torch.device) -> Any:

@@ -2,10 +2,10 @@
 
 from typing import Any, Literal
 
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from nnunet_ext.host.trainer import HostTrainer
 from nnunet_ext.plans.network_entry import check_host_network
 from nnunet_ext.plans.settings import STRICT, TrainingSettings
 from nnunet_ext.trainers.base import MethodTrainer
@@ -29,7 +29,7 @@ class PlannedNetworkTrainer(MethodTrainer):
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Switch deep supervision of nnU-Net's network, as nnU-Net does."""
-        nnUNetTrainer.set_deep_supervision_enabled(self, enabled)
+        HostTrainer.set_deep_supervision_enabled(self, enabled)
 
 
 @dataclass(frozen=True, config=STRICT)

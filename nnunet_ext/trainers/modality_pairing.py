@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from nnunet_ext.architectures import ModalityPairingUNet
 from nnunet_ext.architectures.modality_pairing import PairingOutput
 from nnunet_ext.architectures.presence import present_modalities
+from nnunet_ext.host.trainer import DeepSupervisionWrapper
 from nnunet_ext.losses import CompositeLoss, ModalityPairingLoss
 from nnunet_ext.plans.modalities import channel_names, resolve_groups
 from nnunet_ext.plans.settings import STRICT, TrainingSettings

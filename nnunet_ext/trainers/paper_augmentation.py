@@ -5,6 +5,7 @@ from typing import Any
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 
+from nnunet_ext.host.trainer import PatchCutting
 from nnunet_ext.trainers.base import MethodTrainer
 
 
@@ -20,10 +21,9 @@ class PaperAugmentationTrainer(MethodTrainer):
         """
         raise NotImplementedError
 
-    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:  # noqa: N802
+    def patch_cutting(self, nnunets: PatchCutting) -> PatchCutting:
         """No rotation, so that patches are cut at their final size; mirroring of all axes."""
-        rotation, _, _, mirror_axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        return rotation, False, self.configuration_manager.patch_size, mirror_axes
+        return nnunets._replace(slice_by_slice=False, size=self.configuration_manager.patch_size)
 
     def own_training_transforms(
         self,

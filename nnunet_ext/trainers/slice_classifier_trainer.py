@@ -35,7 +35,7 @@ class SliceClassifierTrainer(SliceTrainer):
         self._slice_logits: torch.Tensor | None = None
         self.unwrapped_network.classifier.register_forward_hook(self._remember_slice_logits)
         for name in SliceScores._fields:
-            self.logger.local_logger.my_fantastic_logging.setdefault(SCORE_PREFIX + name, [])
+            self.log_curves.setdefault(SCORE_PREFIX + name, [])
 
     @torch.compiler.disable
     def _remember_slice_logits(self, module: nn.Module, inputs: Any, slice_logits: torch.Tensor) -> None:
@@ -73,7 +73,6 @@ class SliceClassifierTrainer(SliceTrainer):
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """Load a checkpoint as the base does; scores that it has no history of get nan for the epochs before."""
         super().load_checkpoint(filename_or_checkpoint)
-        log = self.logger.local_logger.my_fantastic_logging
         regions = self.label_manager.num_segmentation_heads - (0 if self.label_manager.has_regions else 1)
         for name in SliceScores._fields:
-            log.setdefault(SCORE_PREFIX + name, [[math.nan] * regions] * self.current_epoch)
+            self.log_curves.setdefault(SCORE_PREFIX + name, [[math.nan] * regions] * self.current_epoch)

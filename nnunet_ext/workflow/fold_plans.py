@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_ext.errors import UserError
 from nnunet_ext.files.checkpoint import CHECKPOINTS, check_readable
+from nnunet_ext.host.trainer import nnUNetTrainer, plans_in_checkpoints
 from nnunet_ext.planning.dataset_folder import read_dataset_json, read_plans
 from nnunet_ext.plans.network_entry import resolved_configuration
 from nnunet_ext.plans.plans_difference import listed, plans_difference
@@ -74,7 +74,7 @@ def _as_trained(
         made = trainer(
             deepcopy(plans) | {"continue_training": False}, configuration, 0, dataset_json, torch.device("cpu")
         )
-    return _as_json(made.my_init_kwargs["plans"])
+    return _as_json(plans_in_checkpoints(made))
 
 
 def _as_json(plans: dict[str, Any]) -> dict[str, Any]:

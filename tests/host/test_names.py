@@ -5,7 +5,7 @@ import importlib.util
 import inspect
 
 import pytest
-from architecture import PACKAGE
+from architecture import PACKAGE, imported_modules
 
 INTERNALS = ("nnunetv2", "torch._", "torch.utils._", "torch.nn.modules.")
 
@@ -36,6 +36,17 @@ def test_name_is_there(path):
 def test_names_were_found():
     assert "nnunetv2.utilities.crossval_split.generate_crossval_split" in NAMES
     assert len(NAMES) > 15
+
+
+def test_internals_are_imported_in_the_bridge_alone():
+    others = {
+        f"{file.relative_to(PACKAGE)}: {name}"
+        for file in PACKAGE.rglob("*.py")
+        if file.parent.name != "host"
+        for name in imported_modules(file)
+        if is_internal(name)
+    }
+    assert others == set()
 
 
 CALLED_WITH = {
