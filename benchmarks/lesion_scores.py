@@ -256,12 +256,12 @@ def measure_speed(tools_python: Path, brats2023: Path, output: Path) -> None:
     )
     settings = {
         "evaluate": {},
-        "evaluate --nsd 1": {"nsd": dict.fromkeys(REGIONS, 1.0)},
+        "evaluate --nsd 1": {"tolerances": dict.fromkeys(REGIONS, 1.0)},
         "evaluate --lesions brats2023": {"lesions": LesionSettings("brats2023")},
         "evaluate --lesions brats2025": {"lesions": LesionSettings("brats2025")},
         "evaluate --lesions brats2025 --nsd 1": {
             "lesions": LesionSettings("brats2025"),
-            "nsd": dict.fromkeys(REGIONS, 1.0),
+            "tolerances": dict.fromkeys(REGIONS, 1.0),
         },
     }
     rows = {}

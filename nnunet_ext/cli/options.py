@@ -67,8 +67,8 @@ NSD = Annotated[
 def lesion_settings(
     definition: "LesionDefinition | None",
     task: "LesionTask | None",
-    match_dice: float | None,
-    min_lesion_mm3: float | None,
+    match_dice: float | None = None,
+    min_lesion_mm3: float | None = None,
 ) -> "LesionSettings | None":
     """Settings from the options; None where none of them is given. Those of detection alone ask for detection.
 

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -106,12 +106,24 @@ def determine_command(
         typer.Option("--joint", help="Search all combinations of the rules' thresholds, where there are not too many."),
     ] = False,
     connectivity: Annotated[int, typer.Option("--connectivity", help="6, 18 or 26.")] = 26,
+    score: Annotated[
+        Literal["dice", "lesion-dice"],
+        typer.Option("--score", help="What thresholds are chosen by; lesion-dice shows the curves of both."),
+    ] = "dice",
+    lesions: Annotated[
+        Literal["brats2023", "brats2025"] | None,
+        typer.Option("--lesions", help="Definition that --score lesion-dice takes. Default: brats2025."),
+    ] = None,
+    task: Task = None,
     dataset_json: DatasetJson = None,
     num_processes: NumProcesses = None,
 ) -> None:
-    """Search thresholds for removing small components and small regions, by mean Dice on cases left out."""
+    """Search thresholds for removing small components and small regions, by mean score on cases left out."""
+    from nnunet_ext.errors import InputError
     from nnunet_ext.postprocessing.determine import determine_postprocessing, parse_replacements, parse_thresholds
 
+    if score == "dice" and (lesions or task):
+        raise InputError("--lesions and --task belong to --score lesion-dice.")
     result = determine_postprocessing(
         prediction,
         reference,
@@ -123,23 +135,24 @@ def determine_command(
         replacements=parse_replacements(replace),
         erase_largest=erase_largest,
         joint=joint,
+        lesions=lesion_settings(lesions or "brats2025", task) if score == "lesion-dice" else None,
         num_processes=num_processes,
     )
     for curve in result.search.curves:
-        score = curve.scores[0]
+        before = curve.scores[0]
         if curve.best is None:
-            print(f"refused  {curve.rule.name}: no threshold improves the mean Dice ({score:.4f} without)")
+            print(f"refused  {curve.rule.name}: no threshold improves the mean {result.score} ({before:.4f} without)")
             continue
         changed = curve.cases_changed[curve.best_index]
         print(
-            f"{'applied' if curve.applied else 'refused'}  {curve.rule.name} below {curve.best} voxels: mean Dice "
-            f"{score:.4f} {curve.in_sample:+.4f} on the cases it is chosen on, {changed} change"
+            f"{'applied' if curve.applied else 'refused'}  {curve.rule.name} below {curve.best} voxels: "
+            f"mean {result.score} {before:.4f} {curve.in_sample:+.4f} on the cases it is chosen on, {changed} change"
             + (f"; {curve.held_out}" if curve.held_out else "")
         )
     for warning in result.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
     search = result.search
-    print(f"Mean Dice ({result.convention}): {search.before:.4f} before, {search.after:.4f} after")
+    print(f"Mean {result.score} ({result.how}): {search.before:.4f} before, {search.after:.4f} after")
     if search.held_out:
         print(f"All rules together: {search.held_out}")
     print(f"Wrote {output}")

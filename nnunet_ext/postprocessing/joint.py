@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -41,7 +41,8 @@ def search_jointly(cases: Sequence[RuledCase], rules: Sequence[Rule], thresholds
         rules: In the order of application.
         thresholds: Thresholds of each rule, ascending from 0.
     """
-    scores = np.stack([_scores_of_case(case, thresholds) for case in cases], axis=-2)
+    scores = np.stack([_scores_of_case(case, thresholds, "scores") for case in cases], axis=-2)
+    dice = np.stack([_scores_of_case(case, thresholds, "dice") for case in cases], axis=-2)
     picked, is_best = _best(mean_score(mean_over_cases(scores)))
     without = [_best(scores_without(scores, case))[0] for case in range(len(cases))]
     none = (0,) * len(rules)
@@ -66,6 +67,7 @@ def search_jointly(cases: Sequence[RuledCase], rules: Sequence[Rule], thresholds
                 rule=rule,
                 thresholds=steps,
                 case_scores=scores[along],
+                case_dice=dice[along],
                 cases_changed=tuple(changed.sum(axis=0).tolist()),
                 best=steps[step] or None,
                 plateau=plateau,
@@ -79,14 +81,19 @@ def search_jointly(cases: Sequence[RuledCase], rules: Sequence[Rule], thresholds
     return Search(tuple(curves), before, after, held_out)
 
 
-def _scores_of_case(case: RuledCase, thresholds: Sequence[tuple[int, ...]], before: Before = ()) -> np.ndarray:
-    """Dice with every combination of the thresholds of the rules that are left, ``(*thresholds, regions)``."""
+def _scores_of_case(
+    case: RuledCase, thresholds: Sequence[tuple[int, ...]], kind: Literal["scores", "dice"], before: Before = ()
+) -> np.ndarray:
+    """Scores with every combination of the thresholds of the rules that are left, ``(*thresholds, regions)``."""
     index = len(before)
     curve = case.curve(index, before)
     if index == len(thresholds) - 1:
-        return curve.scores
+        scores: np.ndarray = getattr(curve, kind)
+        return scores
     of_number = {
-        int(number): _scores_of_case(case, thresholds, (*before, (index, int(np.argmax(curve.num_removed == number)))))
+        int(number): _scores_of_case(
+            case, thresholds, kind, (*before, (index, int(np.argmax(curve.num_removed == number))))
+        )
         for number in np.unique(curve.num_removed)
     }
     return np.stack([of_number[int(number)] for number in curve.num_removed])

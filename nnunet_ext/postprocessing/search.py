@@ -19,8 +19,9 @@ class Curve:
     Args:
         rule: The rule.
         thresholds: In voxels, ascending from 0.
-        case_scores: Dice of each case and region at each threshold, ``(thresholds, cases, regions)``; NaN where the
-            convention leaves a case out.
+        case_scores: Dice or lesion-wise Dice, what the thresholds are chosen by, of each case and region at each
+            threshold, ``(thresholds, cases, regions)``; NaN where a case is left out.
+        case_dice: Dice in the same order; the same where the thresholds are chosen by it.
         cases_changed: Number of cases that the rule changes at each threshold.
         best: Threshold with the best mean Dice; None where none improves it.
         plateau: Smallest and largest threshold with the same score around ``best``, or None.
@@ -33,6 +34,7 @@ class Curve:
     rule: Rule
     thresholds: tuple[int, ...]
     case_scores: np.ndarray
+    case_dice: np.ndarray
     cases_changed: tuple[int, ...]
     best: int | None
     plateau: tuple[int, int] | None
@@ -42,12 +44,12 @@ class Curve:
 
     @property
     def region_scores(self) -> np.ndarray:
-        """Mean Dice over the cases, ``(thresholds, regions)``; NaN where no case has a value."""
+        """Mean score over the cases, ``(thresholds, regions)``; NaN where no case has a value."""
         return mean_over_cases(self.case_scores)
 
     @property
     def scores(self) -> np.ndarray:
-        """Mean Dice over regions of the mean over cases, for each threshold."""
+        """Mean score over regions of the mean over cases, for each threshold."""
         return mean_score(self.region_scores)
 
     @property
@@ -120,6 +122,7 @@ def search_in_turn(
                 rule=rules[index],
                 thresholds=steps,
                 case_scores=scores,
+                case_dice=np.stack([case.curve(index, path).dice for case in cases], axis=1),
                 cases_changed=tuple(changed.sum(axis=0).tolist()),
                 best=best,
                 plateau=plateau,

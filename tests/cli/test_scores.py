@@ -61,6 +61,15 @@ def test_determine_says_what_it_is_worth_on_cases_left_out(data):
     assert "Warning: remove_small_components (whole tumor): the best threshold is the first" in output
 
 
+def test_determine_by_lesion_wise_dice_names_its_definition(data):
+    folders = (data / "pred", data / "labelsTr", "-o", data / "pp.pkl", "--thresholds", "5", "-np", 1)
+    output = run("postprocess", "determine", *folders, "--score", "lesion-dice", "--lesions", "brats2023")
+    assert "no threshold improves the mean lesion-wise Dice" in output
+    assert "Mean lesion-wise Dice (brats2023 gli)" in output
+    with pytest.raises(InputError, match="--score lesion-dice"):
+        run("postprocess", "determine", *folders, "--lesions", "brats2023")
+
+
 @pytest.mark.parametrize("option", [("--thresholds", "5,ten"), ("--replace", "enhancing tumor"), ("--replace", "a=b")])
 def test_determine_rejects_malformed_options(data, option):
     with pytest.raises(InputError, match=option[0]):

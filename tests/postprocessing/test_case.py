@@ -7,8 +7,9 @@ import pytest
 from label_cases import BRATS_DATASET, PLAIN_DATASET, tumour, write_dataset_json
 
 from nnunet_ext.evaluation.case import evaluate_masks
+from nnunet_ext.evaluation.lesions import LesionSettings
 from nnunet_ext.labels.dataset_labels import read_dataset_labels
-from nnunet_ext.postprocessing.case import RuledCase
+from nnunet_ext.postprocessing.case import LesionScore, RuledCase
 from nnunet_ext.postprocessing.rules import rules_for
 
 STEPS = (0, 2, 3, 5, 10, 20, 400)
@@ -76,3 +77,33 @@ def test_a_state_is_computed_once(tmp_path, monkeypatch):
     case = RuledCase(tumour(), tumour(), rules, [STEPS] * 4, labels, "nan")
     first = case.curve(1)
     assert case.curve(1, ((0, 3),)) is first  # there is nothing small to remove
+
+
+def test_lesion_scores_are_those_of_the_changed_image(tmp_path):
+    labels = read_dataset_labels(write_dataset_json(tmp_path))
+    rules, few = rules_for(labels, 26), tumour(1)
+    few[9, 11, :6] = 3
+    few[0, 0, 8:11] = 2
+    score = LesionScore(LesionSettings("brats2023", "met"), labels, (1.0, 1.0, 1.0))
+    case = RuledCase(tumour(), few, rules, [STEPS] * 4, labels, "nan", score)
+    scores = case.curve(0).scores
+    for index, threshold in enumerate(STEPS):
+        changed = rules[0].apply(few, threshold) if threshold else few
+        assert scores[index] == pytest.approx(score(tumour(), changed))
+    assert len(np.unique(scores[:, 0])) > 1
+    by_dice = RuledCase(tumour(), few, rules, [STEPS] * 4, labels, "nan")
+    assert np.array_equal(case.curve(0).dice, by_dice.curve(0).scores)
+
+
+def test_lesion_scores_leave_out_ignored_voxels_and_know_2d(tmp_path):
+    content = {**PLAIN_DATASET, "labels": {"background": 0, "lesion": 1, "ignore": 2}}
+    labels = read_dataset_labels(write_dataset_json(tmp_path, content))
+    reference = np.zeros((1, 8, 8), np.uint8)
+    reference[0, 1, 1] = reference[0, 2, 2] = 1  # at a corner: two lesions in 2d, one in 3d
+    prediction = reference.copy()
+    prediction[0, 2, 2] = 0
+    prediction[0, 6, 6] = 1
+    reference[0, 6, 6] = 2
+    settings = LesionSettings("brats2025")
+    assert LesionScore(settings, labels, (1.0, 1.0))(reference, prediction) == [(1 + 0) / 2]
+    assert LesionScore(settings, labels, (1.0, 1.0, 1.0))(reference, prediction) == pytest.approx([2 / 3])

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from label_cases import read_image, tumour, write_dataset_json, write_folder, write_image
+from label_cases import PLAIN_DATASET, read_image, tumour, write_dataset_json, write_folder, write_image
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.evaluate import evaluate_folders
+from nnunet_ext.evaluation.lesions import LesionSettings
 from nnunet_ext.postprocessing import remove_small_components, replace_small_region
 from nnunet_ext.postprocessing.determine import _plot, determine_postprocessing
 from nnunet_ext.testing import Case
@@ -190,3 +191,53 @@ def test_stock_nnunet_applies_it(folders, tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     for path in folders[1].iterdir():
         np.testing.assert_array_equal(read_image(tmp_path / "final" / path.name), read_image(path))
+
+
+@pytest.fixture
+def lesions(tmp_path):
+    """Three equal cases of a plain label: a large lesion, a small one, and a surplus component of twice its size."""
+    write_dataset_json(tmp_path, PLAIN_DATASET)
+    truth = np.zeros((12, 12, 30), dtype=np.uint8)
+    truth[1:11, 1:11, 1:11] = 1  # 1000 voxels
+    truth[2:4, 2:4, 20:22] = 1  # 8
+    predicted = truth.copy()
+    predicted[8:10, 8:10, 20:24] = 1  # 16
+    references = write_folder(tmp_path / "labelsTr", dict.fromkeys("abc", truth))
+    predictions = write_folder(tmp_path / "pred", dict.fromkeys("abc", predicted))
+    return predictions, references, tmp_path / "postprocessing.pkl"
+
+
+def test_lesion_wise_dice_refuses_what_helps_dice(lesions):
+    # Below 20 voxels the small lesion goes with the surplus one. Dice: 2 * 1008 / (1008 + 1024) without, then
+    # 2 * 1000 / (1008 + 1000). Lesion-wise: (1 + 1 + 0) / 3 without, then (1 + 0) / 2. Below 5 nothing goes.
+    by_dice = determine(lesions, thresholds=(5, 20))
+    assert [curve.applied for curve in by_dice.search.curves] == [True]
+    result = determine(lesions, thresholds=(5, 20), lesions=LesionSettings("brats2025"))
+    assert result.chosen == []
+    curve = result.search.curves[0]
+    assert curve.scores.tolist() == pytest.approx([2 / 3, 2 / 3, 1 / 2])
+    assert curve.case_dice[:, 0, 0].tolist() == pytest.approx([2016 / 2032, 2016 / 2032, 2000 / 2008])
+    table = pd.read_csv(lesions[2].with_name("postprocessing_curves.csv"))
+    assert table["mean_lesion_dice"].tolist() == pytest.approx([2 / 3, 2 / 3, 1 / 2])
+    assert table["mean_dice"].tolist() == pytest.approx([2016 / 2032, 2016 / 2032, 2000 / 2008])
+    assert set(table["lesions"]) == {"brats2025"}
+    description = json.loads(lesions[2].with_suffix(".json").read_text())
+    assert description["lesions"] == "brats2025"
+    assert description["mean_lesion_dice_before"] == pytest.approx(2 / 3)
+    drawn = [line.get_label() for line in _plot(result).axes[0].lines]
+    assert {"lesion-wise Dice", "Dice (nan)"} <= set(drawn)
+
+
+def test_lesion_wise_dice_of_2023_leaves_small_lesions_out(lesions):
+    # The lesion of 8 voxels leaves the mean: (1 + 0) / 2 without, and 1 with the surplus one gone.
+    for joint in (False, True):
+        result = determine(lesions, thresholds=(5, 20), lesions=LesionSettings("brats2023", "gli"), joint=joint)
+        assert result.search.curves[0].scores.tolist() == pytest.approx([1 / 2, 1 / 2, 1])
+        assert [curve.best for curve in result.chosen] == [20]
+        assert (result.score, result.how) == ("lesion-wise Dice", "brats2023 gli")
+        assert (result.search.before, result.search.after) == (0.5, 1)
+
+
+def test_detection_is_no_score(lesions):
+    with pytest.raises(InputError, match="brats2023 or brats2025"):
+        determine(lesions, lesions=LesionSettings("detection"))
