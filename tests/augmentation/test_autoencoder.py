@@ -43,6 +43,7 @@ def test_intensities_are_scaled_and_shifted_within_the_papers_ranges():
             scales.append(scale.item())
     assert 0.9 - 1e-4 <= min(scales) < 0.92
     assert 1.08 < max(scales) <= 1.1 + 1e-4
+    assert all(abs(scale - 1) > 1e-6 for scale in scales)  # every channel of every sample
     assert scales[0] != scales[1]
 
 

@@ -26,6 +26,7 @@ def test_scales_fill_their_range():
     scales = torch.stack([scaling(image=torch.ones(2, 2, 2))["image"] for _ in range(300)])
     assert 0.9 <= scales.min() < 0.91
     assert 1.09 < scales.max() <= 1.1
+    assert (scales != 1).all()  # every channel, where it is applied
 
 
 def test_shifts_fill_their_range_in_standard_deviations():

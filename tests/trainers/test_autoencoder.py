@@ -124,6 +124,7 @@ def test_papers_augmentation_cuts_patches_at_their_final_size(regions, tmp_path)
         "MaskImageTransform",
         "ComposeTransforms",
     ]
+    assert transforms.transforms[2].allowed_axes == (0, 1, 2)
     sample = {"image": torch.randn(4, 16, 16, 16), "segmentation": torch.randint(-1, 4, (1, 16, 16, 16)).short()}
     result = transforms(**sample)
     assert result["image"].shape == (4, 16, 16, 16)

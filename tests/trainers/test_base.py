@@ -1,5 +1,9 @@
 """Interruption and non-finite losses: nothing is half-written, and nothing poisons the weights."""
 
+import math
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -155,19 +159,39 @@ def test_training_step_reads_no_more_numbers_from_the_device_than_nnunets(tmp_pa
     assert reads[ModalityPairingTrainer] == reads[nnUNetTrainer] > 0
 
 
-def test_killed_while_writing_a_checkpoint_the_one_before_stays(trainer, tmp_path, monkeypatch):
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_killed_while_writing_a_checkpoint_the_one_before_stays_and_training_goes_on(trainer, tmp_path):
     file = tmp_path / "checkpoint_latest.pth"
     trainer.save_checkpoint(str(file))
     complete = file.read_bytes()
 
-    def cut_off(checkpoint, filename):
-        Path(filename).write_bytes(complete[:100])
-        raise KeyboardInterrupt
+    def killed_half_way():
+        def cut_off(checkpoint, filename):
+            Path(filename).write_bytes(complete[: len(complete) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(torch, "save", cut_off)
-    with pytest.raises(KeyboardInterrupt):
+        torch.save = cut_off  # in the forked process alone
         trainer.save_checkpoint(str(file))
+
+    process = multiprocessing.get_context("fork").Process(target=killed_half_way)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
     assert file.read_bytes() == complete
+    trainer.load_checkpoint(str(file))
+    trainer.current_epoch = 5
+    trainer.save_checkpoint(str(file))
+    trainer.load_checkpoint(str(file))
+    assert trainer.current_epoch == 6
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [file.name]
+
+
+def test_validation_loss_of_nan_does_not_stop_the_training(trainer):
+    batch = batch_of(trainer)
+    batch["data"][0, 0, 0, 0, 0] = float("nan")
+    trainer.network.eval()
+    with torch.no_grad():
+        assert math.isnan(trainer.validation_step(batch)["loss"])
 
 
 def test_disabled_checkpointing_writes_nothing(trainer, tmp_path):

@@ -170,6 +170,7 @@ def test_augmentation_is_the_papers_and_keeps_nnunets_label_steps(tmp_path):
         ignore_label=None,
     ).transforms
     assert isinstance(mirror, MirrorTransform)
+    assert mirror.allowed_axes == (0, 1, 2)
     assert [t.apply_probability for t in (scale, shift) if isinstance(t, RandomTransform)] == [0.8, 0.8]
     assert scale.transform.multiplier_range == (0.9, 1.1)
     assert shift.transform.shift_range == (-0.1, 0.1)
