@@ -77,6 +77,7 @@ def _plan_for_network(
     configurations: list[str],
     overwrite: bool,
 ) -> None:
+    from nnunet_ext.planning.dataset_folder import dataset_number
     from nnunet_ext.planning.memory_command import write_memory_plans
     from nnunet_ext.planning.memory_table import memory_table
 
@@ -86,7 +87,8 @@ def _plan_for_network(
     print("Memory is that of all tensors, counted without a GPU; kernels' workspace comes on top (docs/planning.md).")
     for data in planned.data:
         if data.plans == name or not data.preprocessed:
-            what = f"preprocess first: nnUNetv2_preprocess -d {dataset} -plans_name {data.plans} -c {data.source}"
+            number = dataset_number(planned.file.path.parent.name)
+            what = f"preprocess first: nnUNetv2_preprocess -d {number} -plans_name {data.plans} -c {data.source}"
         else:
             what = f"reuses the preprocessed data of {data.plans} {data.source} ({data.data_identifier})"
         print(f"{data.configuration}: {what}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.errors import UserError
+from nnunet_ext.host.planner import planners_by_plans_name
 from nnunet_ext.planning.dataset_folder import dataset_number, find_dataset, read_dataset_json, read_plans
 from nnunet_ext.planning.plans_file import CHANGES, parse_assignments, plans_with_settings, read_changes
 from nnunet_ext.planning.plans_name import check_plain, plans_name
@@ -96,6 +97,7 @@ def check_choices(choices: WorkflowChoices, folders: Mapping[str, Path]) -> Chec
     _check_folds(choices.folds)
     preprocessed = folders["nnUNet_preprocessed"] / dataset.name
     if choices.run_planning:
+        _check_planner(choices)
         _check_replaceable(preprocessed / f"{choices.plans}.json", choices)
         plans = None
     else:
@@ -137,6 +139,17 @@ def _own_trainers(names: Sequence[str]) -> list[str]:
 def _check_folds(folds: Sequence[int]) -> None:
     if not folds or len(set(folds)) < len(folds) or min(folds) < 0:
         raise WorkflowError(f"Name every fold once, counted from 0: {list(folds)}.")
+
+
+def _check_planner(choices: WorkflowChoices) -> None:
+    """Refuse to give the plans of one of nnU-Net's planners the name of another's."""
+    planners = planners_by_plans_name()
+    if planners.get(choices.plans, choices.planner) != choices.planner:
+        named = {planner: plans for plans, planner in planners.items()}.get(choices.planner, "another name")
+        raise WorkflowError(
+            f"{choices.plans} is the name of {planners[choices.plans]}'s plans: add -pl {planners[choices.plans]}, or "
+            f"for {choices.planner} -p {named}."
+        )
 
 
 def _check_replaceable(file: Path, choices: WorkflowChoices) -> None:

@@ -158,6 +158,13 @@ def test_command_line(folder, capsys, monkeypatch):
     assert f"nnUNetv2_train 999 CONFIGURATION FOLD -tr {TRAINER} -p nnUNetExtModalityPairingPlans_0-03G_" in output
 
 
+def test_commands_to_type_have_the_number_that_nnunet_asks_for(folder, capsys, monkeypatch, planned_at_once):
+    monkeypatch.setattr(sys, "argv", ["nnunet_ext", "plan", "-d", folder.name, "-tr", TRAINER, "--gpu-memory", "24"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "preprocess first: nnUNetv2_preprocess -d 999 -plans_name" in capsys.readouterr().out
+
+
 def test_options_that_do_not_go_together(folder, capsys, monkeypatch):
     code, _, error = run(capsys, monkeypatch, "--gpu-memory", "8", "-p", "X")
     assert code == 1

@@ -66,7 +66,9 @@ def test_what_follows_from_the_choices(folders):
         ({"plans": "Other", "run_planning": False}, "Other.json does not exist. The data set has the plans nnUNetPl"),
         ({"plans": "nnUNetResEncUNetLPlans", "run_planning": False}, "-d 137 -pl nnUNetPlannerResEncL"),
         ({"planner": "a b"}, "no name of a planner"),
-        ({"planner": "nnUNetPlannerResEncM"}, "made by ExperimentPlanner, and nnUNetPlannerResEncM would replace"),
+        ({"planner": "nnUNetPlannerResEncM"}, "ExperimentPlanner's plans.*ResEncM -p nnUNetResEncUNetMPlans"),
+        ({"plans": "nnUNetResEncUNetMPlans"}, "add -pl nnUNetPlannerResEncM, or for ExperimentPlanner -p nnUNetPlans"),
+        ({"planner": "Mine"}, "for Mine -p another name"),
         ({"images": Path("missing")}, "--images: missing is no folder with files"),
         ({"reference": Path("missing")}, "--reference: missing is no folder with files"),
         ({"reference": SHIPPED}, "no images to predict"),
@@ -104,6 +106,14 @@ def test_preprocessed_data_must_be_there(folders):
     (folders["nnUNet_preprocessed"] / NAME / "nnUNetPlans_3d").rmdir()
     with pytest.raises(UserError, match="Run: nnUNetv2_preprocess -d 137 -plans_name nnUNetPlans -c 3d"):
         check_choices(choices(run_planning=False, configurations=["3d"]), folders)
+
+
+def test_plans_of_another_planner_are_not_replaced(folders):
+    plans = {key: value for key, value in Case().plans.items() if key != "nnunet_ext"} | {"plans_name": "Mine"}
+    (folders["nnUNet_preprocessed"] / NAME / "Mine.json").write_text(json.dumps(plans))
+    check_choices(choices(plans="Mine"), folders)
+    with pytest.raises(UserError, match="made by ExperimentPlanner, and nnUNetPlannerResEncM would replace it"):
+        check_choices(choices(plans="Mine", planner="nnUNetPlannerResEncM"), folders)
 
 
 def test_plans_of_this_package_are_not_planned_again(folders):
