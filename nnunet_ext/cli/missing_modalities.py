@@ -1,6 +1,5 @@
 """Commands for cases without some of their modalities: ``complete`` and ``subsets``."""
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +8,8 @@ import typer
 from rich.console import Console
 
 from nnunet_ext.cli.options import Convention, NumProcesses
-from nnunet_ext.errors import InputError, UserError
+from nnunet_ext.errors import UserError
+from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.tables import text_table
 
 app = typer.Typer()
@@ -95,31 +95,16 @@ def subsets(
 
 
 def _of_model(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    return _read_json(folder / "dataset.json"), _read_json(folder / "plans.json")
+    return read_json_object(folder / "dataset.json"), read_json_object(folder / "plans.json")
 
 
 def _of_dataset(dataset: str, plans: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The raw data set's ``dataset.json``, and its plans where it has been planned."""
-    from nnunet_ext.host.data import dataset_name
+    from nnunet_ext.planning.dataset_folder import find_dataset
 
     raw = os.environ.get("nnUNet_raw")
     if not raw:
         raise UserError("The environment variable nnUNet_raw is not set. Type: export nnUNet_raw=FOLDER")
-    try:
-        name = dataset_name(dataset)
-    except LookupError:
-        raise UserError(f"Dataset {dataset} was not found in {raw}.") from None
-    planned = Path(os.environ.get("nnUNet_preprocessed", ""), name, f"{plans}.json")
-    return _read_json(Path(raw, name, "dataset.json")), _read_json(planned) if planned.is_file() else None
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}).") from None
-    except ValueError as error:
-        raise InputError(f"{file}: not JSON ({error}).") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{file}: not an object.")
-    return content
+    folder = find_dataset(Path(raw), dataset)
+    planned = Path(os.environ.get("nnUNet_preprocessed", ""), folder.name, f"{plans}.json")
+    return read_json_object(folder / "dataset.json"), read_json_object(planned) if planned.is_file() else None

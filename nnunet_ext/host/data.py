@@ -8,23 +8,6 @@ NUM_FOLDS = 5  # nnUNetTrainer.do_split
 SPLIT_SEED = 12345  # nnUNetTrainer.do_split
 
 
-def dataset_name(dataset: str) -> str:
-    """Folder name of a data set, looked for below nnU-Net's three folders.
-
-    Args:
-        dataset: Its number or its name.
-
-    Raises:
-        LookupError: There is none of this number or name, or there are several.
-    """
-    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
-
-    try:
-        return maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
-    except RuntimeError as error:
-        raise LookupError(str(error)) from None
-
-
 def image_readers(dataset_json: Mapping[str, Any], example: Path | None = None) -> list[type]:
     """Classes that read a data set's images: the one that nnU-Net takes, then the others for this file ending.
 

@@ -1,25 +1,14 @@
 """nnU-Net's data sets."""
 
 import numpy as np
-import pytest
 import SimpleITK
 
 from nnunet_ext.host.data import (
     crossvalidation_split,
-    dataset_name,
     image_readers,
     normalization_of,
     preprocessed_cases,
 )
-
-
-def test_dataset_is_found_by_number_and_by_name(tmp_path, monkeypatch):
-    (tmp_path / "Dataset137_Case").mkdir()
-    for name in ("raw", "preprocessed", "results"):
-        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path))
-    assert dataset_name("137") == dataset_name("Dataset137_Case") == "Dataset137_Case"
-    with pytest.raises(LookupError, match="138"):
-        dataset_name("138")
 
 
 def test_nnunets_reader_comes_first_and_others_of_the_ending_follow(tmp_path):
