@@ -91,6 +91,7 @@ NOT_IN_PAPERS = {
     "num_val_iterations_per_epoch": 50,
     "save_every": 50,
     "gradient_clipping": 12.0,
+    "continue_with_changes": False,
     "weight_decay": 3e-5,
     "modality_dropout": 0.0,
     "required_modalities": None,

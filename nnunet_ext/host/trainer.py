@@ -42,6 +42,15 @@ class HostTrainer(nnUNetTrainer):
         return self.logger.local_logger.my_fantastic_logging
 
     @property
+    def made_with(self) -> dict[str, Any]:
+        """Arguments of the constructor, for checkpoints; those of a checkpoint that nnU-Net has loaded replace them."""
+        return self.my_init_kwargs
+
+    @made_with.setter
+    def made_with(self, arguments: dict[str, Any]) -> None:
+        self.my_init_kwargs = arguments
+
+    @property
     def unwrapped_network(self) -> Any:
         """The network itself, out of DDP's and torch.compile's wrappers."""
         network = self.network.module if self.is_ddp else self.network

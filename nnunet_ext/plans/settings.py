@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
@@ -19,8 +19,26 @@ class SettingsError(UserError):
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingSettings:
-    """Settings every trainer has. Defaults are nnU-Net's own; a method's settings override those its paper states."""
+    """Settings every trainer has. Defaults are nnU-Net's own; a method's settings override those its paper states.
 
+    A training can go on from a checkpoint although settings in ``changeable`` have changed since, as they are neither
+    of the network nor of the loss. Others must stay, unless ``continue_with_changes`` is on.
+    """
+
+    changeable: ClassVar[frozenset[str]] = frozenset(
+        {
+            "num_epochs",
+            "num_iterations_per_epoch",
+            "num_val_iterations_per_epoch",
+            "save_every",
+            "initial_lr",
+            "weight_decay",
+            "gradient_clipping",
+            "modality_dropout",
+            "required_modalities",
+            "continue_with_changes",
+        }
+    )
     num_epochs: int = Field(1000, ge=1)  # nnU-Net
     num_iterations_per_epoch: int = Field(250, ge=1)  # nnU-Net
     num_val_iterations_per_epoch: int = Field(50, ge=1)  # nnU-Net
@@ -32,6 +50,7 @@ class TrainingSettings:
     # with four: the protocol of RFNet, mmFormer and DeMoSeg). 0: none of the methods' papers drops modalities
     modality_dropout: float | Literal["uniform"] = Field(0.0)
     required_modalities: list[str] | None = Field(None)  # channel names that are never dropped
+    continue_with_changes: bool = Field(False)  # --c although trainer, network or loss differ from the checkpoint's
 
     @field_validator("modality_dropout")
     @classmethod

@@ -1,7 +1,6 @@
 """Heat maps of a trained attention fusion model over a case, at every level."""
 
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,8 @@ from torch import Tensor
 from nnunet_ext.architectures import AttentionFusionUNet
 from nnunet_ext.errors import UserError
 from nnunet_ext.evaluation.overlap import count_voxels, dice
+from nnunet_ext.files.checkpoint import configuration_of, read_checkpoint
+from nnunet_ext.files.json_file import read_json_object
 from nnunet_ext.host.plans import ConfigurationManager, PlansManager, input_channels
 from nnunet_ext.host.prediction import preprocess_files, tile_starts, tile_weight
 from nnunet_ext.labels.label_image import grid_difference, read_image_grid, read_label_image
@@ -95,10 +96,10 @@ def load_attention_model(folder: Path, fold: str | None, checkpoint: str) -> Att
     found = sorted(folder.glob(f"fold_{'*' if fold is None else fold}/{checkpoint}"))
     if not found:
         raise UserError(f"{folder} has no {checkpoint} for fold {'any' if fold is None else fold}.")
-    weights = torch.load(found[0], map_location="cpu", weights_only=False)
-    dataset_json = json.loads((folder / "dataset.json").read_text())
-    plans = PlansManager(json.loads((folder / "plans.json").read_text()))
-    configuration = plans.get_configuration(weights["init_args"]["configuration"])
+    dataset_json = read_json_object(folder / "dataset.json")
+    plans = PlansManager(read_json_object(folder / "plans.json"))
+    weights = read_checkpoint(found[0])
+    configuration = plans.get_configuration(configuration_of(weights, found[0]))
     if configuration.network_arch_class_name != network_path(AttentionFusionUNet):
         raise UserError(f"{folder} holds a {weights['trainer_name']}, which is not of the attention fusion family.")
     if configuration.previous_stage_name is not None:

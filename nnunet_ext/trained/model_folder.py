@@ -2,17 +2,14 @@
 
 import json
 import os
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
-
-import torch
 
 from nnunet_ext.errors import InputError
-from nnunet_ext.files.checkpoint import CHECKPOINTS, FINAL
+from nnunet_ext.files.checkpoint import CHECKPOINTS, FINAL, read_checkpoint
+from nnunet_ext.files.json_file import read_json_object
 from nnunet_ext.labels.dataset_labels import DatasetLabels, read_dataset_labels
 from nnunet_ext.plans.settings import PLANS_KEY, settings_as_json
 from nnunet_ext.trainers import TRAINERS
@@ -101,7 +98,7 @@ def read_model(folder: Path, reference: Path | None = None) -> TrainedModel:
         InputError: A file is missing or cannot be read.
     """
     labels = read_dataset_labels(folder / "dataset.json")
-    plans = _read_json(folder / "plans.json")
+    plans = read_json_object(folder / "plans.json")
     dataset = str(plans.get("dataset_name", folder.parent.name))
     fold_folders = sorted(path for path in folder.glob("fold_*") if path.is_dir())
     folds = tuple(_read_fold(path, labels.file_ending, dataset, reference) for path in fold_folders)
@@ -141,7 +138,7 @@ def _read_fold(folder: Path, file_ending: str, dataset: str, reference: Path | N
     summary = folder / "validation" / "summary.json"
     named = {}
     if summary.is_file():
-        for entry in _read_json(summary).get("metric_per_case", []):
+        for entry in read_json_object(summary).get("metric_per_case", []):
             path = Path(entry["reference_file"])
             named[path.name.removesuffix(file_ending)] = path
     elsewhere = [
@@ -161,19 +158,4 @@ def _read_fold(folder: Path, file_ending: str, dataset: str, reference: Path | N
 
 
 def _read_curves(checkpoint: Path) -> dict[str, list[float]]:
-    try:
-        # nnU-Net's checkpoints hold more than weights; mapped into memory, the weights are not read
-        content = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
-        return dict(content["logging"])
-    except (OSError, RuntimeError, KeyError, EOFError, BadZipFile, pickle.UnpicklingError) as error:
-        raise InputError(f"{checkpoint}: not a checkpoint of nnU-Net v2 ({type(error).__name__}).") from None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}).") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not what nnU-Net writes.")
-    return content
+    return dict(read_checkpoint(checkpoint, ("logging",), weights=False)["logging"])

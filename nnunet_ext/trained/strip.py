@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from nnunet_ext.errors import UserError
-from nnunet_ext.files.atomic import atomic_folder
-from nnunet_ext.files.checkpoint import BEST, FINAL
+from nnunet_ext.files.atomic import atomic_folder, write_text_atomically
+from nnunet_ext.files.checkpoint import BEST, FINAL, atomic_checkpoint, configuration_of, read_checkpoint
+from nnunet_ext.files.json_file import read_json_object
 
 # What nnU-Net's predictor reads, and what says how the weights came about. Optimizer state and loss curves stay behind.
 KEPT = (
@@ -26,8 +27,21 @@ KEPT = (
 OWN_NETWORKS = "nnunet_ext.architectures."
 
 
+# What nnUNetv2_export_model_to_zip wants beside checkpoints and plans, and what post-processing needs; globs below the
+# model's folder. Predictions of the validation cases stay behind.
+FILES = (
+    "*",
+    "fold_*/progress.png",
+    "fold_*/debug.json",
+    "fold_*/network_architecture.pdf",
+    "fold_*/validation/summary.json",
+    "crossval_results_folds_*/*.json",
+    "crossval_results_folds_*/postprocessing.pkl",
+)
+
+
 class StripError(UserError):
-    """A folder that is no trained model of this package."""
+    """A folder that is no trained model of this package, or that would be written into itself."""
 
 
 def strip_model(model: Path, output: Path) -> list[tuple[Path, int, int]]:
@@ -44,29 +58,33 @@ def strip_model(model: Path, output: Path) -> list[tuple[Path, int, int]]:
         For each checkpoint its new path, its old size and its new size in bytes.
 
     Raises:
-        StripError: No trained model, or not a model of this package.
-        InputError: The output holds something, or it cannot be written.
+        StripError: No trained model, not a model of this package, or the output is the model's own folder or in it.
+        InputError: A file cannot be read, the output holds something, or it cannot be written.
     """
     plans_file = model / "plans.json"
     checkpoints = sorted(file for name in (FINAL, BEST) for file in model.glob(f"fold_*/{name}"))
     if not plans_file.is_file() or not checkpoints:
         raise StripError(f"{model} is not a trained model: it needs plans.json and fold_*/{FINAL}.")
-    plans = json.loads(plans_file.read_text())
+    if output.resolve().is_relative_to(model.resolve()):
+        raise StripError(f"{output} is the model's own folder, or in it. Choose another folder with -o.")
+    plans = read_json_object(plans_file)
+    read_json_object(model / "dataset.json")  # the copy could not predict with a damaged one
     sizes = []
     with atomic_folder(output) as new:
         for file in checkpoints:
-            # nnU-Net's checkpoints hold numpy numbers, which weights_only does not load; they are trusted as by nnU-Net
-            checkpoint = torch.load(file, map_location="cpu", weights_only=False)
-            configuration = checkpoint["init_args"]["configuration"]
-            plans, without = plans_without_training_only(plans, configuration)
+            checkpoint = read_checkpoint(file)
+            plans, without = plans_without_training_only(plans, configuration_of(checkpoint, file))
             target = new / file.relative_to(model)
             target.parent.mkdir(exist_ok=True)
-            torch.save(stripped_checkpoint(checkpoint, plans, without), target)
+            with atomic_checkpoint(target) as temporary:
+                torch.save(stripped_checkpoint(checkpoint, plans, without), temporary)
             sizes.append((output / file.relative_to(model), file.stat().st_size, target.stat().st_size))
-        for file in model.iterdir():
+        for file in (file for pattern in FILES for file in model.glob(pattern)):
             if file.is_file() and file != plans_file:
-                shutil.copy2(file, new / file.name)
-        (new / "plans.json").write_text(json.dumps(plans, indent=4))
+                target = new / file.relative_to(model)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, target)
+        write_text_atomically(new / "plans.json", json.dumps(plans, indent=4))
     return sizes
 
 
@@ -78,9 +96,11 @@ def plans_without_training_only(plans: Mapping[str, Any], configuration: str) ->
         configuration: Configuration of the model.
 
     Raises:
-        StripError: The network is not one of this package.
+        StripError: The plans lack the configuration, or the network is not one of this package.
     """
     new = deepcopy(dict(plans))
+    if configuration not in new.get("configurations", {}):
+        raise StripError(f"plans.json has no configuration '{configuration}', which the model was trained with.")
     architecture = new["configurations"][configuration].get("architecture", {})
     name = architecture.get("network_class_name", "nnU-Net's own network")
     network_class = pydoc.locate(name) if name.startswith(OWN_NETWORKS) else None

@@ -24,6 +24,7 @@ KNOWN_MASTER = "T1ce"  # Sec. 2: T1C contributes most
 class AttentionFusionSettings(TrainingSettings):
     """Settings of AttentionFusionTrainer and of the systems it is compared with."""
 
+    changeable = TrainingSettings.changeable | {"epochs_per_halving"}
     num_epochs: int = Field(300, ge=1)  # not stated: our choice, ten halvings of the learning rate
     initial_lr: float = Field(1e-4, gt=0)  # Sec. 2, Implementation Details
     epochs_per_halving: int = Field(30, ge=1)  # Sec. 2, Implementation Details

@@ -29,6 +29,7 @@ BLOCKS = (1, 2, 2, 4)  # Fig. 1
 class AutoencoderRegularizedSettings(TrainingSettings):
     """Settings of AutoencoderRegularizedTrainer."""
 
+    changeable = TrainingSettings.changeable | {"poly_exponent", "intensity_shift", "intensity_scale"}
     num_epochs: int = Field(300, ge=1)  # Sec. 3.5
     initial_lr: float = Field(1e-4, gt=0)  # Sec. 3.5
     poly_exponent: float = Field(0.9, gt=0)  # Eq. 5

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from nnunet_ext.augmentation.modality_dropout import ModalityDropout, resolve_modality_dropout
-from nnunet_ext.files.atomic import atomic_path
-from nnunet_ext.files.checkpoint import check_readable
-from nnunet_ext.host.trainer import HostTrainer, plans_in_checkpoints
+from nnunet_ext.files.checkpoint import atomic_checkpoint, read_to_continue
+from nnunet_ext.host.trainer import HostTrainer
 from nnunet_ext.losses.composite import CompositeLoss
 from nnunet_ext.plans.modalities import ModalityError, channel_names
 from nnunet_ext.plans.network_entry import write_architecture
 from nnunet_ext.plans.settings import PLANS_KEY, TrainingSettings, read_settings, settings_as_json
 from nnunet_ext.trainers.component_plot import plot_component_losses
+from nnunet_ext.trainers.continuation import ContinuationError, differences
 
 COMPONENT_PREFIX = "loss_"
 
@@ -305,32 +305,42 @@ class MethodTrainer(HostTrainer):
         """Load a checkpoint as nnU-Net does; components that it has no history of get nan for the epochs before.
 
         Raises:
-            UnreadableCheckpointError: The file is truncated or no checkpoint.
+            UnreadableCheckpointError: The file is damaged or no checkpoint that a training can go on from.
+            ContinuationError: Trainer, network or loss are others, and ``continue_with_changes`` is off.
         """
-        try:
-            super().load_checkpoint(filename_or_checkpoint)
-        except Exception:
-            if isinstance(filename_or_checkpoint, str):
-                check_readable(filename_or_checkpoint)
-            raise
+        notes = self._notes_on_continuing(filename_or_checkpoint) if isinstance(filename_or_checkpoint, str) else []
+        made_with = self.made_with
+        super().load_checkpoint(filename_or_checkpoint)
+        self.made_with = made_with  # checkpoints say how they were trained last, not how they were at first
         if isinstance(self.loss, CompositeLoss):
             for name in self.loss.component_names:
                 self.log_curves.setdefault(COMPONENT_PREFIX + name, [math.nan] * self.current_epoch)
-        # settings that came after the checkpoint have their defaults
-        trained_with = settings_as_json(read_settings(self.settings_class, {}))
-        trained_with.update(plans_in_checkpoints(self).get(PLANS_KEY, {}))
-        for name, value in settings_as_json(self.settings).items():
-            if trained_with[name] != value:
-                self.print_to_log_file(
-                    f"Setting {name} is {value} now; the checkpoint was trained with {trained_with[name]}."
-                )
+        for note in notes:
+            self.print_to_log_file(note)
+
+    def _notes_on_continuing(self, file: str) -> list[str]:
+        checkpoint = read_to_continue(Path(file))
+        plans, configuration = self.made_with["plans"], self.made_with["configuration"]
+        found = differences(checkpoint, type(self).__name__, plans, configuration, self.settings)
+        if found.major and not self.settings.continue_with_changes:
+            plans_file = join(self.preprocessed_dataset_folder_base, f"{self.plans_manager.plans_name}.json")
+            raise ContinuationError(
+                f"{file} was trained otherwise. {' '.join(found.major)} Train as it was trained, or anew without --c. "
+                f'To continue all the same, add "continue_with_changes": true to the block "{PLANS_KEY}" of '
+                f"{plans_file}."
+            )
+        return found.minor + found.major
 
     def save_checkpoint(self, filename: str) -> None:
-        """Write a checkpoint as nnU-Net does, but whole or not at all: a killed process leaves the one before it."""
+        """Write a checkpoint as nnU-Net does, but whole or not at all: a killed process leaves the one before it.
+
+        Raises:
+            InputError: The disk is full, or the file cannot be written for another reason of the operating system.
+        """
         if self.local_rank != 0 or self.disable_checkpointing:
             super().save_checkpoint(filename)  # writes nothing
             return
-        with atomic_path(Path(filename)) as temporary:
+        with atomic_checkpoint(Path(filename)) as temporary:
             super().save_checkpoint(str(temporary))
 
     def _clip_gradients(self) -> None:

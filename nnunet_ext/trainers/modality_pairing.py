@@ -25,6 +25,7 @@ KNOWN_GROUPS = [["FLAIR", "T2"], ["T1ce", "T1"]]  # Sec. 2: branch A and branch 
 class ModalityPairingSettings(TrainingSettings):
     """Settings of ModalityPairingTrainer."""
 
+    changeable = TrainingSettings.changeable | {"warmup_epochs", "poly_exponent"}
     num_epochs: int = Field(1000, ge=1)  # Sec. 3.2
     initial_lr: float = Field(1e-2, gt=0)  # Sec. 3.2
     warmup_epochs: int = Field(20, ge=0)  # Sec. 3.2

@@ -21,6 +21,14 @@ from nnunet_ext.trainers.schedules import EpochScheduler, cosine, poly, with_war
 class SliceTrainingSettings(TrainingSettings):
     """Settings of the networks without classifier; the base of all others."""
 
+    changeable = TrainingSettings.changeable | {
+        "warmup_epochs",
+        "schedule",
+        "poly_exponent",
+        "intensity_scale",
+        "intensity_shift",
+        "intensity_probability",
+    }
     num_epochs: int = Field(200, ge=1)  # Sec. 3.2
     initial_lr: float = Field(1e-3, gt=0)  # Sec. 3.2
     weight_decay: float = Field(0.0, ge=0)  # not stated: our choice, because it is Adam's default

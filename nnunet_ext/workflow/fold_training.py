@@ -2,10 +2,9 @@
 
 import os
 from pathlib import Path
-from zipfile import is_zipfile
 
 from nnunet_ext.errors import UserError
-from nnunet_ext.files.checkpoint import CHECKPOINTS, FINAL
+from nnunet_ext.files.checkpoint import CHECKPOINTS, FINAL, damage
 from nnunet_ext.files.locks import try_lock
 
 LOCK = "training.lock"
@@ -59,7 +58,7 @@ def options_for(folder: Path) -> list[str]:
 
 
 def set_broken_checkpoints_aside(folder: Path) -> list[str]:
-    """Rename checkpoints that were cut off while being written, so that nnU-Net takes the next older one.
+    """Rename checkpoints that were cut off or damaged, so that nnU-Net takes the next older one.
 
     Returns:
         A line for each of them.
@@ -67,9 +66,8 @@ def set_broken_checkpoints_aside(folder: Path) -> list[str]:
     notes = []
     for name in CHECKPOINTS:
         checkpoint = folder / name
-        # torch writes a zip archive, whose directory comes last: a file that was cut off has none
-        if checkpoint.is_file() and not is_zipfile(checkpoint):
+        if checkpoint.is_file() and (problem := damage(checkpoint)):
             broken = checkpoint.with_name(f"{name}.broken")
             checkpoint.replace(broken)
-            notes.append(f"{checkpoint} was cut off while being written; it is {broken.name} now.")
+            notes.append(f"{checkpoint} {problem}; it is {broken.name} now.")
     return notes

@@ -103,8 +103,11 @@ def test_plans_in_checkpoints_are_the_own_ones_and_then_those_of_the_checkpoint(
     trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
     other = make_trainer(HostTrainer, Case(), tmp_path, plans=Case().plans | {"plans_name": "Others"})
     assert plans_in_checkpoints(other)["plans_name"] == "Others"
+    made_with = other.made_with
     other.load_checkpoint(str(tmp_path / "checkpoint.pth"))
     assert plans_in_checkpoints(other)["plans_name"] == "nnUNetPlans"
+    other.made_with = made_with
+    assert plans_in_checkpoints(other)["plans_name"] == "Others"
 
 
 def test_network_comes_out_of_compile_and_ddp(tmp_path):

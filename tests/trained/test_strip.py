@@ -1,16 +1,21 @@
 """Models without training-only weights."""
 
+import errno
 import json
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.model_sharing.model_export import export_pretrained_model
+from nnunetv2.model_sharing.model_import import install_model_from_zip_file
 from typer.testing import CliRunner
 
 from nnunet_ext import plugin
 from nnunet_ext.cli import app
-from nnunet_ext.errors import InputError
+from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.testing import Case, make_trainer
 from nnunet_ext.trained.strip import StripError, strip_model
 from nnunet_ext.trainers import AutoencoderRegularizedTrainer, ModalityPairingTrainer
@@ -103,15 +108,110 @@ def test_command_writes_the_copy_and_says_how_to_predict(tmp_path):
     ]
 
 
+def test_stripped_model_is_exported_by_nnunet_and_predicts_after_the_import(tmp_path, monkeypatch):
+    model = trained_model(AutoencoderRegularizedTrainer, tmp_path)
+    for fold in range(2):
+        (model / f"fold_{fold}" / "progress.png").write_text("curves")
+        (model / f"fold_{fold}" / "validation").mkdir()
+        (model / f"fold_{fold}" / "validation" / "summary.json").write_text("{}")
+        (model / f"fold_{fold}" / "validation" / "case.nii.gz").touch()
+        (model / f"fold_{fold}" / "debug.json").write_text("{}")
+    (model / "dataset_fingerprint.json").write_text("{}")
+    (model / "crossval_results_folds_0_1").mkdir()
+    for name in ("summary.json", "postprocessing.pkl", "postprocessing.json", "case.nii.gz"):
+        (model / "crossval_results_folds_0_1" / name).write_text(name)
+    name = Path("Dataset999_Case", "AutoencoderRegularizedTrainer__nnUNetPlans__3d")
+    strip_model(model, tmp_path / "slim" / name)
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "slim"))
+    export_pretrained_model(
+        "Dataset999_Case",
+        str(tmp_path / "model.zip"),
+        configurations=("3d",),
+        trainer="AutoencoderRegularizedTrainer",
+        folds=(0, 1),
+    )
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "imported"))
+    install_model_from_zip_file(str(tmp_path / "model.zip"))
+    imported = tmp_path / "imported" / name
+    assert torch.equal(predict(model, monkeypatch)[0], predict(imported, monkeypatch)[0])
+    assert (imported / "crossval_results_folds_0_1" / "postprocessing.pkl").read_text() == "postprocessing.pkl"
+    assert (imported / "fold_1" / "progress.png").read_text() == "curves"
+    assert not list((tmp_path / "slim").rglob("case.nii.gz"))
+
+
 def test_what_cannot_be_stripped_is_said_and_leaves_nothing(tmp_path):
     with pytest.raises(StripError, match="is not a trained model"):
         strip_model(tmp_path, tmp_path / "slim")
     model = trained_model(AutoencoderRegularizedTrainer, tmp_path)
-    with pytest.raises(InputError, match="exists already"):
-        strip_model(model, model)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").touch()
+    with pytest.raises(InputError, match="taken exists already"):
+        strip_model(model, tmp_path / "taken")
     plans = json.loads((model / "plans.json").read_text())
     plans["configurations"]["3d"]["architecture"]["network_class_name"] = "some.other.Network"
     (model / "plans.json").write_text(json.dumps(plans))
     with pytest.raises(StripError, match=r"some\.other\.Network"):
         strip_model(model, tmp_path / "slim")
     assert not (tmp_path / "slim").exists()
+
+
+@pytest.mark.parametrize("output", ["model", "model/slim", "model/fold_0/../slim", "link"])
+def test_model_is_not_stripped_into_itself(output, tmp_path):
+    model = trained_model(ModalityPairingTrainer, tmp_path)
+    (tmp_path / "link").symlink_to(model)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(StripError, match=r"is the model's own folder, or in it\. Choose another folder with -o"):
+        strip_model(model, tmp_path / output)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def cut_off(file):
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def damage_weights(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 1
+    file.write_bytes(content)
+
+
+def without_configuration(file):
+    file.write_text(json.dumps({"configurations": {}}))
+
+
+def with_code(file):
+    torch.save({"network_weights": {}, "trainer_name": "", "init_args": os.getcwd}, file)
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "message"),
+    [
+        ("fold_1/checkpoint_final.pth", cut_off, r"fold_1/checkpoint_final\.pth: was cut off"),
+        ("fold_1/checkpoint_final.pth", damage_weights, r"fold_1/checkpoint_final\.pth: is damaged"),
+        ("fold_1/checkpoint_final.pth", with_code, r"fold_1/checkpoint_final\.pth: wants to use \w+\.getcwd"),
+        ("plans.json", cut_off, r"plans\.json: not JSON, perhaps cut off"),
+        ("plans.json", without_configuration, r"plans\.json has no configuration '3d'"),
+        ("dataset.json", cut_off, r"dataset\.json: not JSON, perhaps cut off"),
+        ("dataset.json", Path.unlink, r"dataset\.json: cannot be read \(No such file"),
+    ],
+)
+def test_damaged_model_is_one_message_and_leaves_nothing(file, spoil, message, tmp_path):
+    model = trained_model(ModalityPairingTrainer, tmp_path)
+    spoil(model / file)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=message):
+        strip_model(model, tmp_path / "slim")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_full_disk_is_one_message_and_leaves_nothing(tmp_path, monkeypatch):
+    def copy(source, target):
+        Path(target).touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    model = trained_model(ModalityPairingTrainer, tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(shutil, "copy2", copy)
+    with pytest.raises(InputError, match=r"/slim cannot be written: the disk of /.* is full"):
+        strip_model(model, tmp_path / "slim")
+    assert sorted(tmp_path.rglob("*")) == before

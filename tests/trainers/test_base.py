@@ -11,7 +11,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nnunet_ext.files.checkpoint import UnreadableCheckpointError, check_readable
+from nnunet_ext.files.checkpoint import UnreadableCheckpointError
 from nnunet_ext.planning.training_step import step_cost
 from nnunet_ext.testing import Case, make_batch, make_trainer
 from nnunet_ext.trainers import (
@@ -206,16 +206,16 @@ def test_truncated_checkpoint_names_the_one_to_use(part, trainer, tmp_path):
     trainer.save_checkpoint(str(best))
     content = best.read_bytes()
     latest.write_bytes(content[: int(part * len(content))])
-    with pytest.raises(UnreadableCheckpointError, match=r"checkpoint_latest\.pth cannot be read.*checkpoint_best\.pth"):
+    with pytest.raises(UnreadableCheckpointError, match=r"checkpoint_latest\.pth: was cut off.*checkpoint_best\.pth"):
         trainer.load_checkpoint(str(latest))
 
 
-def test_truncated_checkpoint_without_another_says_so(tmp_path):
-    (tmp_path / "checkpoint_latest.pth").write_bytes(b"nothing")
-    with pytest.raises(UnreadableCheckpointError, match="train again without --c"):
-        check_readable(tmp_path / "checkpoint_latest.pth")
-
-
-def test_missing_checkpoint_is_not_called_truncated(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        check_readable(tmp_path / "checkpoint_latest.pth")
+def test_damaged_weights_are_seen_before_anything_is_loaded(trainer, tmp_path):
+    file = tmp_path / "checkpoint_latest.pth"
+    trainer.save_checkpoint(str(file))
+    weight = trainer.network.state_dict().popitem()[1].numpy().tobytes()
+    file.write_bytes(file.read_bytes().replace(weight, b"x" + weight[1:]))
+    before = weights(trainer)
+    with pytest.raises(UnreadableCheckpointError, match=r"is damaged .*train again without --c"):
+        trainer.load_checkpoint(str(file))
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(trainer), strict=True))

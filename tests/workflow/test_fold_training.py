@@ -63,6 +63,15 @@ def test_new_fold_gets_its_folder(tmp_path):
     assert (tmp_path / "model" / "fold_0" / LOCK).is_file()
 
 
+def test_damaged_checkpoint_is_set_aside_too(tmp_path):
+    file = tmp_path / "checkpoint_latest.pth"
+    write_checkpoint(file)
+    file.write_bytes(file.read_bytes().replace(bytes(100), b"x" + bytes(99), 1))
+    (note,) = set_broken_checkpoints_aside(tmp_path)
+    assert "checkpoint_latest.pth is damaged" in note
+    assert {file.name for file in tmp_path.iterdir()} == {"checkpoint_latest.pth.broken"}
+
+
 def test_fold_in_training_is_not_touched(tmp_path):
     write_checkpoint(tmp_path / "checkpoint_latest.pth", cut_off=True)  # being written
     with holding(tmp_path / LOCK), pytest.raises(TrainingError, match="Another process trains"):
