@@ -15,7 +15,7 @@ from nnunet_ext.architectures import AttentionFusionUNet
 from nnunet_ext.errors import UserError
 from nnunet_ext.evaluation.overlap import count_voxels, dice
 from nnunet_ext.files.checkpoint import configuration_of, read_checkpoint
-from nnunet_ext.files.json_file import read_json_object
+from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.host.plans import ConfigurationManager, PlansManager, input_channels
 from nnunet_ext.host.prediction import preprocess_files, tile_starts, tile_weight
 from nnunet_ext.labels.label_image import grid_difference, read_image_grid, read_label_image

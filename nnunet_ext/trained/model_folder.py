@@ -9,7 +9,7 @@ from typing import Any
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.files.checkpoint import CHECKPOINTS, FINAL, read_checkpoint
-from nnunet_ext.files.json_file import read_json_object
+from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.labels.dataset_labels import DatasetLabels, read_dataset_labels
 from nnunet_ext.plans.settings import PLANS_KEY, settings_as_json
 from nnunet_ext.trainers import TRAINERS

@@ -13,7 +13,7 @@ import torch
 from nnunet_ext.errors import UserError
 from nnunet_ext.files.atomic import atomic_folder, write_text_atomically
 from nnunet_ext.files.checkpoint import BEST, FINAL, atomic_checkpoint, configuration_of, read_checkpoint
-from nnunet_ext.files.json_file import read_json_object
+from nnunet_ext.files.json_object import read_json_object
 
 # What nnU-Net's predictor reads, and what says how the weights came about. Optimizer state and loss curves stay behind.
 KEPT = (
@@ -67,7 +67,7 @@ def strip_model(model: Path, output: Path) -> list[tuple[Path, int, int]]:
         raise StripError(f"{model} is not a trained model: it needs plans.json and fold_*/{FINAL}.")
     if output.resolve().is_relative_to(model.resolve()):
         raise StripError(f"{output} is the model's own folder, or in it. Choose another folder with -o.")
-    plans = read_json_object(plans_file)
+    plans = read_json_object(plans_file, ["configurations"])
     read_json_object(model / "dataset.json")  # the copy could not predict with a damaged one
     sizes = []
     with atomic_folder(output) as new:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from nnunet_ext.errors import UserError
-from nnunet_ext.files.checkpoint import CHECKPOINTS, check_readable
+from nnunet_ext.files.checkpoint import CHECKPOINTS, read_checkpoint
 from nnunet_ext.host.trainer import nnUNetTrainer, plans_in_checkpoints
 from nnunet_ext.planning.dataset_folder import read_dataset_json, read_plans
 from nnunet_ext.plans.network_entry import resolved_configuration
@@ -25,7 +25,8 @@ class OtherPlansError(UserError):
 def check_fold_plans(fold: Path, preprocessed: Path) -> None:
     """Check that what a fold's checkpoint was trained with is what a training would be given now.
 
-    Without a checkpoint, or without plans of this name any more, there is nothing to compare.
+    Without a checkpoint, or without plans of this name any more, there is nothing to compare; with the setting
+    ``continue_with_changes``, nothing is compared.
 
     Args:
         fold: Fold's folder, ``<trainer>__<plans>__<configuration>/fold_X``.
@@ -42,6 +43,8 @@ def check_fold_plans(fold: Path, preprocessed: Path) -> None:
         return
     there = _trained_with(checkpoint)
     plans = read_plans(preprocessed, name)
+    if plans.get(PLANS_KEY, {}).get("continue_with_changes"):
+        return  # the user knows, and the training's log will say what differs
     here = _as_trained(find_trainer(trainer), plans, configuration, read_dataset_json(preprocessed))
     # a setting that came with a later version does not make a model another, unless it was given
     given = plans.get(PLANS_KEY, {})
@@ -58,11 +61,8 @@ def check_fold_plans(fold: Path, preprocessed: Path) -> None:
 
 def _trained_with(checkpoint: Path) -> dict[str, Any]:
     try:
-        # mapped into memory, the weights are not read
-        content = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
-        return _as_json(content["init_args"]["plans"])
-    except Exception:  # PyTorch raises errors of many types
-        check_readable(checkpoint)
+        return _as_json(read_checkpoint(checkpoint, weights=False)["init_args"]["plans"])
+    except (KeyError, TypeError):
         raise UserError(f"{checkpoint} is no checkpoint of nnU-Net v2.") from None
 
 

@@ -181,8 +181,11 @@ def test_models_are_found_two_levels_below(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda model: (model / "fold_0" / "checkpoint_final.pth").write_bytes(b"no"), r"checkpoint_final\.pth: not a"),
-        (lambda model: (model / "plans.json").write_text("{"), r"plans\.json: cannot be read"),
+        (
+            lambda model: (model / "fold_0" / "checkpoint_final.pth").write_bytes(b"no"),
+            r"checkpoint_final\.pth: was cut off",
+        ),
+        (lambda model: (model / "plans.json").write_text("{"), r"plans\.json is no JSON"),
         (lambda model: (model / "dataset.json").unlink(), r"dataset\.json: cannot be read"),
         (lambda model: write_image(model / "fold_0" / "validation" / "a.nii.gz", tumour()[1:]), r"a\.nii\.gz: shape"),
     ],

@@ -189,10 +189,10 @@ def with_code(file):
         ("fold_1/checkpoint_final.pth", cut_off, r"fold_1/checkpoint_final\.pth: was cut off"),
         ("fold_1/checkpoint_final.pth", damage_weights, r"fold_1/checkpoint_final\.pth: is damaged"),
         ("fold_1/checkpoint_final.pth", with_code, r"fold_1/checkpoint_final\.pth: wants to use \w+\.getcwd"),
-        ("plans.json", cut_off, r"plans\.json: not JSON, perhaps cut off"),
+        ("plans.json", cut_off, r"plans\.json is no JSON, perhaps it was cut off"),
         ("plans.json", without_configuration, r"plans\.json has no configuration '3d'"),
-        ("dataset.json", cut_off, r"dataset\.json: not JSON, perhaps cut off"),
-        ("dataset.json", Path.unlink, r"dataset\.json: cannot be read \(No such file"),
+        ("dataset.json", cut_off, r"dataset\.json is no JSON, perhaps it was cut off"),
+        ("dataset.json", Path.unlink, r"dataset\.json cannot be read: No such file"),
     ],
 )
 def test_damaged_model_is_one_message_and_leaves_nothing(file, spoil, message, tmp_path):

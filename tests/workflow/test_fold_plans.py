@@ -98,6 +98,12 @@ def test_other_settings_are_refused(pairing, settings, message):
         pairing.check()
 
 
+def test_who_asks_for_it_continues_with_changes(pairing):
+    pairing.plans["nnunet_ext"] = {"pairing_weight": 0.0, "continue_with_changes": True}
+    pairing.write()
+    pairing.check()
+
+
 def test_defaults_that_are_given_are_no_difference(pairing):
     pairing.plans["nnunet_ext"] = {"num_epochs": 5, "pairing_weight": 0.5}
     pairing.write()
@@ -132,5 +138,5 @@ def test_training_that_was_interrupted_is_not_continued_with_other_plans(tmp_pat
 
 def test_what_is_no_checkpoint_is_one_message(pairing):
     change_checkpoint(pairing, lambda content: content.pop("init_args"))
-    with pytest.raises(UserError, match="is no checkpoint of nnU-Net v2"):
+    with pytest.raises(UserError, match="has no init_args, as a checkpoint of nnU-Net v2 has"):
         pairing.check()
