@@ -15,13 +15,14 @@ INSTALLED := .venv/installed-$(shell (pwd; cat setup.cfg pyproject.toml) | cksum
 PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint clean
+.PHONY: help install demo test test-slow test-hosts lint clean
 
 help:
 	@echo "make demo       nnU-Net's commands from raw files to a scored ensemble, on generated images (minutes, CPU)"
 	@echo "                DEMO_DATA=FOLDER for your own data set in nnU-Net's raw format; DEMO_DEVICE=cuda for a GPU"
 	@echo "make test       tests"
 	@echo "make test-slow  the same and the tests that take long"
+	@echo "make test-hosts the tests of what we need of nnU-Net, with the lowest and the newest release that we allow"
 	@echo "make lint       ruff and mypy"
 	@echo "make install    only .venv, with this package and nnU-Net (about 6 GB)"
 	@echo "make clean      delete .venv and demo/"
@@ -43,6 +44,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(PYTEST)
+
+test-hosts: $(INSTALLED)
+	.venv/bin/python tools/host_releases.py
 
 lint: $(INSTALLED)
 	.venv/bin/ruff check .

@@ -1,12 +1,12 @@
 """Checks that nnU-Net can find and run the trainers of this package, each with what to type when it fails."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from nnunet_ext.host.version import needed_version
 from nnunet_ext.shells import how_to_set, shell_of
 from nnunet_ext.trainer_search import (
     VARIABLE,
@@ -18,7 +18,6 @@ from nnunet_ext.trainer_search import (
     plugin_folder,
 )
 
-MINIMUM_NNUNET = (2, 8, 1)
 NNUNET_FOLDERS = {
     "nnUNet_raw": "raw data sets",
     "nnUNet_preprocessed": "plans and preprocessed data",
@@ -53,16 +52,18 @@ def run_checks(environment: Mapping[str, str]) -> Iterator[Check]:
 
 
 def _check_nnunet() -> Check:
-    name = "nnunetv2"
-    remedy = ('pip install "nnunetv2>=2.8.1,<3"',)
     try:
-        found = version("nnunetv2")
+        needed = needed_version()
     except PackageNotFoundError:
-        return Check(name, False, "not installed", remedy)
-    numbers = tuple(int(number) for number in re.findall(r"\d+", found)[:3])
-    if not MINIMUM_NNUNET <= numbers < (3,):
-        return Check(name, False, f"version {found}; 2.8.1 or later, but not 3, is needed", remedy)
-    return Check(name, True, f"version {found}")
+        return Check("nnunet_ext", False, "not installed, only on the path", ("pip install FOLDER_OF_ITS_SETUP_CFG",))
+    remedy = (f'pip install "{needed}"',)
+    try:
+        found = version(needed.name)
+    except PackageNotFoundError:
+        return Check(needed.name, False, "not installed", remedy)
+    if not needed.specifier.contains(found, prereleases=True):
+        return Check(needed.name, False, f"version {found}; {needed.specifier} is needed", remedy)
+    return Check(needed.name, True, f"version {found}")
 
 
 def _check_torch() -> Check:

@@ -1,10 +1,14 @@
 """The checks, and remedies that can work."""
 
 import os
+from importlib.metadata import version
 
 import pytest
+from host_releases import stated_range
 
 from nnunet_ext import doctor, trainers
+from nnunet_ext.host import version as host_version
+from nnunet_ext.host.version import needed_version
 
 PLUGIN = str(doctor.plugin_folder())
 
@@ -133,12 +137,30 @@ def test_one_folder_for_two_variables_fails(complete, tmp_path, monkeypatch):
     assert check.remedy[0].endswith(ANOTHER)
 
 
-@pytest.mark.parametrize(("installed", "passed"), [("2.8.0", False), ("2.8.1", True), ("2.10.0", True), ("3.0", False)])
+LOWEST, END = (next(s.version for s in stated_range().specifier if s.operator == sign) for sign in (">=", "<"))
+
+
+@pytest.mark.parametrize(
+    ("installed", "passed"), [("2.0", False), (LOWEST, True), (f"{LOWEST}.1", True), (END, False), ("3.0", False)]
+)
 def test_version_of_nnunet(installed, passed, complete, monkeypatch, two_trainers):
     monkeypatch.setattr(doctor, "version", lambda name: installed)
+    monkeypatch.setattr(doctor, "needed_version", stated_range)
     check = checks(complete, monkeypatch)["nnunetv2"]
     assert check.passed is passed
-    assert passed or check.remedy == ('pip install "nnunetv2>=2.8.1,<3"',)
+    assert passed or check.remedy == (f'pip install "nnunetv2<{END},>={LOWEST}"',)
+    assert passed or f"<{END},>={LOWEST} is needed" in check.detail
+
+
+def test_needed_version_is_the_one_of_the_installation():
+    needed = needed_version()
+    assert needed.name == "nnunetv2"
+    assert LOWEST in needed.specifier
+
+
+def test_package_that_is_on_the_path_only(complete, monkeypatch, two_trainers):
+    monkeypatch.setattr(host_version, "requires", lambda name: version(f"no-{name}"))
+    assert not checks(complete, monkeypatch)["nnunet_ext"].passed
 
 
 @pytest.mark.parametrize(
