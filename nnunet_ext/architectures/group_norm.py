@@ -1,12 +1,18 @@
-"""Group normalization with nnU-Net's calling convention for norms."""
+"""Group normalization with nnU-Net's calling convention for norms, in the precision of its input."""
 
 from math import gcd
 
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from nnunet_ext.architectures.without_autocast import without_autocast
 
 
 class GroupNorm(nn.GroupNorm):
     """Group normalization that takes the number of channels first, as nnU-Net's plans call their ``norm_op``.
+
+    Autocast would run it in float32 and hand float32 to every later map. PyTorch's kernel computes mean and variance of
+    half-precision input in float32 anyway, so only memory and traffic are saved.
 
     Args:
         num_channels: Channels of the input.
@@ -21,5 +27,7 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize ``(B, C, *spatial)``; the result has the dtype of the input."""
-        # Autocast computes group norm in float32. Without the cast every later map would stay in float32 too.
-        return super().forward(x).to(x.dtype)
+        with without_autocast(x.device):
+            weight = self.weight.to(x.dtype) if self.affine else None
+            bias = self.bias.to(x.dtype) if self.affine else None
+            return F.group_norm(x, self.num_groups, weight, bias, self.eps)

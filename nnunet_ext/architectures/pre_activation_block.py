@@ -1,19 +1,15 @@
 """Blocks of Myronenko's network: pre-activation residual block with group normalization, and linear upsizing."""
 
-import math
 from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunet_ext.architectures.without_autocast import without_autocast
+from nnunet_ext.architectures.group_norm import GroupNorm
 
 
-class GroupNormReLU(nn.GroupNorm):
+class GroupNormReLU(GroupNorm):
     """Group normalization followed by ReLU, in the precision of its input.
-
-    Autocast would run the normalization in float32 and hand float32 to the ReLU and, cast back, to the convolution.
-    PyTorch's kernel computes mean and variance of half-precision input in float32 anyway, so only the traffic is saved.
 
     Args:
         num_groups: Number of groups; where it does not divide the features (narrow networks), the greatest common
@@ -22,13 +18,11 @@ class GroupNormReLU(nn.GroupNorm):
     """
 
     def __init__(self, num_groups: int, features: int):
-        super().__init__(math.gcd(num_groups, features), features)
+        super().__init__(features, num_groups)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Normalized and rectified ``(B, features, *spatial)``."""
-        with without_autocast(input.device):
-            weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
-            return F.relu_(F.group_norm(input, self.num_groups, weight, bias, self.eps))
+        return F.relu_(super().forward(x))
 
 
 class PreActivationBlock(nn.Module):

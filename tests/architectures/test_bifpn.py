@@ -123,9 +123,3 @@ def test_every_output_level_sees_every_input_level():
         assert output.shape == pyramid[level].shape
         gradients = torch.autograd.grad(output.sum(), pyramid, retain_graph=True)
         assert all(gradient.any() for gradient in gradients)
-
-
-@pytest.mark.parametrize("channels", [2, 4, 12, 32])
-def test_group_norm_has_8_groups_or_as_many_as_the_width_allows(channels):
-    assert GroupNorm(channels).num_groups == {2: 2, 4: 4, 12: 4, 32: 8}[channels]
-    assert GroupNorm(channels)(torch.randn(2, channels, 4, 4).bfloat16().float()).shape == (2, channels, 4, 4)
