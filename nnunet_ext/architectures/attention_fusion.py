@@ -5,17 +5,24 @@ MICCAI 2019. Sizes that the paper does not print were found from the parameter c
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
 from nnunet_ext.architectures.fusion_decoder import CoarseHead, FusionDecoder
 from nnunet_ext.architectures.fusion_encoder import Attention, FusionEncoder
-from nnunet_ext.architectures.method_network import MethodNetwork
+from nnunet_ext.architectures.method_network import MethodNetwork, check_lengths
 from nnunet_ext.architectures.presence import first_present, present_modalities
 from nnunet_ext.architectures.stream_fusion import FUSION_RULES, stream_widths
 
 Decoder = Literal["interpolation", "transposed", "none"]
+
+CHOICES = {
+    "stream_width": ("share", "full"),
+    "fusion": tuple(FUSION_RULES),
+    "attention": get_args(Attention),
+    "decoder": get_args(Decoder),
+}
 
 
 class AttentionFusionUNet(MethodNetwork):
@@ -93,34 +100,19 @@ class AttentionFusionUNet(MethodNetwork):
         deep_supervision: bool = False,
     ):
         super().__init__(input_channels, deep_supervision)
-        _check_lengths(
+        check_lengths(
             n_stages,
             features_per_stage=features_per_stage,
             kernel_sizes=kernel_sizes,
             strides=strides,
             n_conv_per_stage=n_conv_per_stage,
         )
-        _check_lengths(n_stages - 1, n_conv_per_stage_decoder=n_conv_per_stage_decoder)
+        check_lengths(n_stages - 1, n_conv_per_stage_decoder=n_conv_per_stage_decoder)
         if any(step != 1 for step in strides[0]):
             raise ValueError(f"The first stage must not pool, its stride is {list(strides[0])}.")
-        for name, value, valid in (
-            ("stream_width", stream_width, ["share", "full"]),
-            ("fusion", fusion, list(FUSION_RULES)),
-            ("attention", attention, ["none", "own", "master"]),
-            ("decoder", decoder, ["interpolation", "transposed", "none"]),
-        ):
-            if value not in valid:
-                raise ValueError(f"{name} = {value!r}; valid are {', '.join(valid)}.")
+        _check_choices(stream_width=stream_width, fusion=fusion, attention=attention, decoder=decoder)
         _check_streams(streams, n_modalities, input_channels)
-        if len(streams) == 1 and (fusion != "separate" or attention == "master"):
-            raise ValueError(f"Fusion '{fusion}' with attention '{attention}' needs at least two streams, got one.")
-
-        if heat_map_order is not None and (attention != "master" or sorted(heat_map_order) != [*range(len(streams))]):
-            raise ValueError(
-                f"heat_map_order = {heat_map_order} must name each of the {len(streams)} streams once, for attention "
-                f"'master', not '{attention}'."
-            )
-
+        _check_attention(fusion, attention, len(streams), heat_map_order)
         shared = range(n_modalities, input_channels)
         self.streams = [list(stream) for stream in streams]
         self.n_modalities = n_modalities
@@ -169,10 +161,10 @@ class AttentionFusionUNet(MethodNetwork):
         return self.encode(x)[1]
 
 
-def _check_lengths(length: int, **arguments: Sequence) -> None:
-    for name, entries in arguments.items():
-        if len(entries) != length:
-            raise ValueError(f"{name} has {len(entries)} entries, not {length}.")
+def _check_choices(**choices: str) -> None:
+    for name, value in choices.items():
+        if value not in CHOICES[name]:
+            raise ValueError(f"{name} = {value!r}; valid are {', '.join(CHOICES[name])}.")
 
 
 def _check_streams(streams: Sequence[Sequence[int]], n_modalities: int, input_channels: int) -> None:
@@ -183,3 +175,13 @@ def _check_streams(streams: Sequence[Sequence[int]], n_modalities: int, input_ch
     wrong = sorted({channel for stream in streams for channel in stream if not 0 <= channel < n_modalities})
     if wrong:
         raise ValueError(f"Streams name the channels {wrong}; the modalities are the channels 0 to {n_modalities - 1}.")
+
+
+def _check_attention(fusion: str, attention: str, n_streams: int, heat_map_order: Sequence[int] | None) -> None:
+    if n_streams == 1 and (fusion != "separate" or attention == "master"):
+        raise ValueError(f"Fusion '{fusion}' with attention '{attention}' needs at least two streams, got one.")
+    if heat_map_order is not None and (attention != "master" or sorted(heat_map_order) != [*range(n_streams)]):
+        raise ValueError(
+            f"heat_map_order = {heat_map_order} must name each of the {n_streams} streams once, for attention "
+            f"'master', not '{attention}'."
+        )

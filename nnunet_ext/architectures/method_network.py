@@ -46,3 +46,15 @@ class MethodNetwork(nn.Module):
             input_size: Spatial size of the input, in voxels; the training patch for a network that is built for one.
         """
         return training_feature_map_size(self, self.input_channels, input_size)
+
+
+def check_lengths(n_stages: int, **arguments: Sequence) -> None:
+    """Raise ValueError unless each argument has an entry for every stage.
+
+    Args:
+        n_stages: Number of stages.
+        **arguments: Constructor arguments by their names.
+    """
+    for name, entries in arguments.items():
+        if len(entries) != n_stages:
+            raise ValueError(f"{name} has {len(entries)} entries, not {n_stages}.")

@@ -121,45 +121,15 @@ class ModalityPairingUNet(MethodNetwork):
             "nonlin": nonlin,
             "nonlin_kwargs": nonlin_kwargs,
         }
-
-        def after_conv(width: int) -> nn.Sequential:
-            """Dropout, normalization, activation, in the order of nnU-Net's blocks."""
-            layers: list[nn.Module] = []
-            if dropout_op is not None:
-                layers.append(dropout_op(**(dropout_op_kwargs or {})))
-            if norm_op is not None:
-                layers.append(norm_op(width, **(norm_op_kwargs or {})))
-            if nonlin is not None:
-                layers.append(nonlin(**(nonlin_kwargs or {})))
-            return nn.Sequential(*layers)
-
-        def branchwise(width: int, kernel: Sequence[int], bias: bool) -> BranchwiseConv:
-            padding = [(size - 1) // 2 for size in kernel]
-            return BranchwiseConv(branches, partial(conv_op, width, width, kernel, 1, padding, bias=bias))
-
         channel_groups = [[*group, *shared] for group in modality_groups]
         first = BranchInputConv(conv_op, input_channels, channel_groups, features[0], kernels[0], stride[0], conv_bias)
         self.encoder = nn.ModuleList()
-        for stage in range(n_stages):
-            layers: list[nn.Module] = []
-            if stage == 0:
-                layers += [first, after_conv(joint[0])]
-            convs = encoder_convs[stage] - (stage == 0)
-            if convs:
-                below, step = (joint[stage - 1], stride[stage]) if stage else (joint[0], 1)
-                layers.append(
-                    StackedConvBlocks(
-                        num_convs=convs,
-                        input_channels=below,
-                        output_channels=joint[stage],
-                        kernel_size=kernels[stage],
-                        initial_stride=step,
-                        **block,
-                    )
-                )
-            self.encoder.append(nn.Sequential(*layers))
-
-        transposed = get_matching_convtransp(conv_op)
+        self._add_first_stage(first, joint[0], kernels[0], encoder_convs[0], block)
+        for stage in range(1, n_stages):
+            convs = _joint_convs(
+                encoder_convs[stage], joint[stage - 1], joint[stage], kernels[stage], stride[stage], block
+            )
+            self.encoder.append(nn.Sequential(convs))
         # decoder stages in the order of computation, lowest resolution first, as in nnU-Net's decoder
         self.upsamplings = nn.ModuleList()
         self.own_convs = nn.ModuleList()
@@ -167,20 +137,10 @@ class ModalityPairingUNet(MethodNetwork):
         self.merged = nn.ModuleList()
         self.later_convs = nn.ModuleList()
         self.classifiers = nn.ModuleList()
-        for index, stage in enumerate(range(n_stages - 2, -1, -1)):
-            low, high, step, kernel = features[stage + 1], features[stage], stride[stage + 1], kernels[stage]
-            self.upsamplings.append(
-                BranchwiseConv(branches, partial(transposed, low, high, step, step, bias=conv_bias))
+        for stage, convs in zip(range(n_stages - 2, -1, -1), decoder_convs, strict=True):
+            self._add_decoder_stage(
+                features[stage + 1], features[stage], stride[stage + 1], kernels[stage], convs, block
             )
-            # H([x_below, skip_A, skip_B]) is the sum of a convolution of each part, so nothing is concatenated
-            self.own_convs.append(branchwise(high, kernel, bias=False))
-            padding = [(size - 1) // 2 for size in kernel]
-            self.skip_convs.append(conv_op(joint[stage], joint[stage], kernel, 1, padding, bias=conv_bias))
-            self.merged.append(after_conv(joint[stage]))
-            later: list[nn.Module] = []
-            for _ in range(decoder_convs[index] - 1):
-                later += [branchwise(high, kernel, conv_bias), after_conv(joint[stage])]
-            self.later_convs.append(nn.Sequential(*later))
             # every resolution has its classifier, so weights load with deep supervision on or off
             self.classifiers.append(conv_op(joint[stage], num_classes, 1, bias=True))
         self.branch_classifiers = (
@@ -188,6 +148,33 @@ class ModalityPairingUNet(MethodNetwork):
             if branch_classifiers and not inference_only
             else None
         )
+
+    def _add_first_stage(
+        self, first: BranchInputConv, width: int, kernel: Sequence[int], n_convs: int, block: dict[str, Any]
+    ) -> None:
+        """Encoder stage whose first convolution keeps the branches apart, and whose others join them (Eq. 2)."""
+        layers: list[nn.Module] = [first, _after_conv(width, block)]
+        if n_convs > 1:
+            layers.append(_joint_convs(n_convs - 1, width, width, kernel, 1, block))
+        self.encoder.append(nn.Sequential(*layers))
+
+    def _add_decoder_stage(
+        self, low: int, high: int, step: Sequence[int], kernel: Sequence[int], n_convs: int, block: dict[str, Any]
+    ) -> None:
+        """Upsampling from ``low`` to ``high`` features of a branch, and the block's convolutions (Eq. 3)."""
+        conv_op, bias, branches = block["conv_op"], block["conv_bias"], self.num_branches
+        padding = [(size - 1) // 2 for size in kernel]
+        transposed = get_matching_convtransp(conv_op)
+        own = partial(conv_op, high, high, kernel, 1, padding)
+        self.upsamplings.append(BranchwiseConv(branches, partial(transposed, low, high, step, step, bias=bias)))
+        # H([x_below, skip_A, skip_B]) is the sum of a convolution of each part, so nothing is concatenated
+        self.own_convs.append(BranchwiseConv(branches, partial(own, bias=False)))
+        self.skip_convs.append(conv_op(branches * high, branches * high, kernel, 1, padding, bias=bias))
+        self.merged.append(_after_conv(branches * high, block))
+        later: list[nn.Module] = []
+        for _ in range(n_convs - 1):
+            later += [BranchwiseConv(branches, partial(own, bias=bias)), _after_conv(branches * high, block)]
+        self.later_convs.append(nn.Sequential(*later))
 
     def forward(self, x: Tensor) -> NetworkOutput | Tensor | list[Tensor]:
         """Segment a batch of patches.
@@ -237,6 +224,32 @@ def _draw_as_one(own: Sequence[Tensor], skip: Tensor) -> None:
         whole = nn.init.kaiming_normal_(torch.cat([below, skips], 1), a=NEGATIVE_SLOPE)
         below.copy_(whole[:, : below.shape[1]])
         skips.copy_(whole[:, below.shape[1] :])
+
+
+def _after_conv(width: int, block: dict[str, Any]) -> nn.Sequential:
+    """Dropout, normalization, activation, in the order of nnU-Net's blocks."""
+    layers: list[nn.Module] = []
+    if block["dropout_op"] is not None:
+        layers.append(block["dropout_op"](**block["dropout_op_kwargs"]))
+    if block["norm_op"] is not None:
+        layers.append(block["norm_op"](width, **(block["norm_op_kwargs"] or {})))
+    if block["nonlin"] is not None:
+        layers.append(block["nonlin"](**(block["nonlin_kwargs"] or {})))
+    return nn.Sequential(*layers)
+
+
+def _joint_convs(
+    n_convs: int, below: int, width: int, kernel: Sequence[int], step: Sequence[int] | int, block: dict[str, Any]
+) -> StackedConvBlocks:
+    """Convolutions in which every branch sees all branches (Eq. 2); widths are those of all branches together."""
+    return StackedConvBlocks(
+        num_convs=n_convs,
+        input_channels=below,
+        output_channels=width,
+        kernel_size=kernel,
+        initial_stride=step,
+        **block,
+    )
 
 
 def check_groups(groups: Sequence[Sequence[int]], input_channels: int) -> None:

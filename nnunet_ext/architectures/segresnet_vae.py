@@ -12,7 +12,7 @@ from dynamic_network_architectures.building_blocks.helper import convert_conv_op
 from torch import Tensor, nn
 
 from nnunet_ext.architectures.autoencoder_branch import AutoencoderBranch, AutoencoderOutput
-from nnunet_ext.architectures.method_network import MethodNetwork
+from nnunet_ext.architectures.method_network import MethodNetwork, check_lengths
 from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.segresnet import Decoder, Encoder
 
@@ -84,14 +84,13 @@ class SegResNetVAE(MethodNetwork):
         kernels = [maybe_convert_scalar_to_list(conv_op, kernel) for kernel in kernel_sizes]
         steps = [maybe_convert_scalar_to_list(conv_op, stride) for stride in strides]
         blocks = tuple(n_blocks_per_stage)[:n_stages]
-        for name, values in {
-            "features_per_stage": features_per_stage,
-            "kernel_sizes": kernels,
-            "strides": steps,
-            "n_blocks_per_stage": blocks,
-        }.items():
-            if len(values) != n_stages:
-                raise ValueError(f"{name} has {len(values)} entries for {n_stages} stages.")
+        check_lengths(
+            n_stages,
+            features_per_stage=features_per_stage,
+            kernel_sizes=kernels,
+            strides=steps,
+            n_blocks_per_stage=blocks,
+        )
         image_channels = input_channels if image_channels is None else image_channels
         if not 1 <= image_channels <= input_channels:
             raise ValueError(f"image_channels is {image_channels}, but the input has {input_channels} channels.")
@@ -111,22 +110,20 @@ class SegResNetVAE(MethodNetwork):
         )
         self.decoder = Decoder(conv_op, features_per_stage, kernels, num_classes, conv_bias, num_groups)
         sizes = level_sizes(self.patch_size, steps, convert_conv_op_to_dim(conv_op))
-        base = features_per_stage[0]
-        self.autoencoder = (
-            None
-            if inference_only
-            else AutoencoderBranch(
+        latent, reduced = bottleneck_widths(features_per_stage[0])
+        self.autoencoder = None
+        if not inference_only:
+            self.autoencoder = AutoencoderBranch(
                 conv_op,
                 features_per_stage,
                 kernels,
                 sizes,
-                max(LEAST_LATENT, PUBLISHED_LATENT * base // PUBLISHED_BASE),
-                max(LEAST_REDUCED, PUBLISHED_REDUCED * base // PUBLISHED_BASE),
-                image_channels,
-                conv_bias,
-                num_groups,
+                latent=latent,
+                reduced_features=reduced,
+                image_channels=image_channels,
+                conv_bias=conv_bias,
+                num_groups=num_groups,
             )
-        )
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> NetworkOutput | Tensor:
         """Logits ``(B, num_classes, *spatial)``; in training mode with the autoencoder's output.
@@ -167,6 +164,12 @@ class SegResNetVAE(MethodNetwork):
             raise RuntimeError("This network was built without its autoencoder branch and can only predict.")
         noise = x.new_zeros(len(x), self.autoencoder.latent)
         return self.autoencoder(self.encoder(x)[-1], x[:, : self.image_channels], noise)
+
+
+def bottleneck_widths(base: int) -> tuple[int, int]:
+    """Length of the latent and features of VD's convolution: Table 1's at a base of 32, and in proportion to it."""
+    latent = max(LEAST_LATENT, PUBLISHED_LATENT * base // PUBLISHED_BASE)
+    return latent, max(LEAST_REDUCED, PUBLISHED_REDUCED * base // PUBLISHED_BASE)
 
 
 def level_sizes(patch_size: Sequence[int], strides: Sequence[Sequence[int]], dimension: int) -> list[tuple[int, ...]]:
