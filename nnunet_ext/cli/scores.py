@@ -43,6 +43,10 @@ def evaluate(
     compare: Annotated[
         Path | None, typer.Option("--compare", help="Other predictions of the same cases; adds paired differences.")
     ] = None,
+    by_modalities: Annotated[
+        Path | None,
+        typer.Option("--by-modalities", help="Folder that `nnunet_ext complete` made; splits means by what cases had."),
+    ] = None,
     only_predicted: Annotated[
         bool, typer.Option("--only-predicted", help="Score the predicted cases alone, for one fold.")
     ] = False,
@@ -52,6 +56,7 @@ def evaluate(
     """Score predictions: Dice, sensitivity, specificity, HD95, volumes; a CSV row a case and region, tables, plots."""
     from nnunet_ext.evaluation.evaluate import evaluate_folders
     from nnunet_ext.evaluation.markdown import mean_cells, measured_how
+    from nnunet_ext.missing_modalities.presence import read_presence
     from nnunet_ext.tables import text_table
 
     result = evaluate_folders(
@@ -65,6 +70,7 @@ def evaluate(
         nsd=nsd or [],
         images=images,
         other=compare,
+        present=read_presence(by_modalities)[1] if by_modalities else None,
         only_predicted=only_predicted,
         num_processes=num_processes,
     )

@@ -11,6 +11,7 @@ import pandas as pd
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.box_plots import box_plots
+from nnunet_ext.evaluation.by_modalities import modalities_as_markdown, split_by_modalities
 from nnunet_ext.evaluation.case import evaluate_case
 from nnunet_ext.evaluation.comparison import compare
 from nnunet_ext.evaluation.conventions import CONVENTIONS, default_convention
@@ -48,6 +49,7 @@ def evaluate_folders(
     nsd: Sequence[str] = (),
     images: Path | None = None,
     other: Path | None = None,
+    present: Mapping[str, Sequence[str]] | None = None,
     only_predicted: bool = False,
     num_processes: int | None = None,
 ) -> Evaluation:
@@ -66,6 +68,7 @@ def evaluate_folders(
         nsd: Tolerances of the surface Dice, see :func:`nnunet_ext.evaluation.surface_dice.parse_tolerances`.
         images: Folder of the images; with it ``overlays.png`` shows the best, the median and the worst case.
         other: Folder of other predictions for the same cases; with it ``comparison.csv`` holds paired differences.
+        present: Case -> names of the modalities that it had; with it ``by_modalities.csv`` splits the means by them.
         only_predicted: Score the cases of ``prediction`` alone, where it is one fold of a cross-validation.
         num_processes: Parallel processes; None takes one a processor, at most 8.
 
@@ -89,6 +92,7 @@ def evaluate_folders(
     comparison = None
     if others:
         comparison = compare(metrics, score(*others).metrics)
+    by_modalities = split_by_modalities(metrics, present) if present is not None else None
     shown = cases_to_show(metrics) if images else {}
     overlay = overlays(shown, images, references, predictions, labels) if images and shown else None
 
@@ -98,7 +102,11 @@ def evaluate_folders(
     with atomic_files(output) as new:
         write_csv(metrics, new / "metrics.csv")
         write_text_atomically(new / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
-        write_text_atomically(new / "summary.md", summary_as_markdown(summary, comparison, str(other)))
+        page = summary_as_markdown(summary, comparison, str(other))
+        if by_modalities is not None:
+            write_csv(by_modalities, new / "by_modalities.csv")
+            page += "\n" + modalities_as_markdown(by_modalities, metrics)
+        write_text_atomically(new / "summary.md", page)
         save_figure(box_plots({prediction.name: metrics}), new / "box_plots.png")
         if found is not None:
             write_csv(found, new / "lesions.csv")
@@ -111,6 +119,8 @@ def evaluate_folders(
     if found is None:
         (output / "lesions.csv").unlink(missing_ok=True)
         (output / "detection.png").unlink(missing_ok=True)
+    if by_modalities is None:
+        (output / "by_modalities.csv").unlink(missing_ok=True)
     if comparison is None:
         (output / "comparison.csv").unlink(missing_ok=True)
     if overlay is None:
