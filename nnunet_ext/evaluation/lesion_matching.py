@@ -16,10 +16,12 @@ class Components(NamedTuple):
 
     Args:
         labels: Component of each voxel from 1 on, 0 outside.
+        voxels: Indices of the voxels that are not 0 in the flat array, ``(N,)``: few, beside those of the image.
         sizes: Voxels of each component, ``sizes[i]`` of component ``i + 1``.
     """
 
     labels: np.ndarray
+    voxels: np.ndarray
     sizes: np.ndarray
 
     @property
@@ -43,12 +45,9 @@ def components(mask: np.ndarray, neighbours: Literal[4, 6, 8, 18, 26]) -> Compon
         mask: Boolean mask, ``(Z, Y, X)`` or ``(Y, X)``.
         neighbours: Of a voxel: 26, 18 or 6; in 2d 8 or 4.
     """
-    # cc3d 4.1 miscounts 8 neighbours of Boolean images and fails on some boxes one voxel thin; bytes with a margin are
-    # counted right.
-    padded = np.pad(mask.astype(np.uint8), 1)
-    inner = (slice(1, -1),) * mask.ndim
-    labels = np.ascontiguousarray(cc3d.connected_components(padded, connectivity=neighbours)[inner])
-    return Components(labels, np.bincount(labels.ravel(), minlength=1)[1:])
+    mask = np.ascontiguousarray(mask)
+    # As bytes: of Boolean images, cc3d 4.1 miscounts 8 neighbours and fails on some boxes one voxel thin.
+    return _components(cc3d.connected_components(mask.view(np.uint8), connectivity=neighbours), mask)
 
 
 def touching_components(mask: np.ndarray) -> Components:
@@ -79,17 +78,20 @@ def merge_by_dilation(mask: np.ndarray, times: int) -> tuple[Components, np.ndar
         The lesions, made of the mask's own voxels, and the dilated ones under the same numbers.
     """
     dilated = touching_components(dilate(mask, times)).labels
-    labels = np.where(mask, dilated, 0)
-    return Components(labels, np.bincount(labels.ravel(), minlength=1)[1:]), dilated
+    return _components(dilated * mask, mask), dilated
 
 
-def overlaps(reference: np.ndarray, prediction: np.ndarray) -> Overlaps:
-    """Shared voxels of each two components, from their labels, in rising order."""
-    both = (reference != 0) & (prediction != 0)
-    pairs, voxels = np.unique(
-        np.stack([reference[both], prediction[both]]).astype(np.int64), axis=1, return_counts=True
-    )
-    return Overlaps(pairs[0] - 1, pairs[1] - 1, voxels)
+def overlaps(reference: np.ndarray, prediction: Components) -> Overlaps:
+    """Shared voxels of each two components, in rising order.
+
+    Args:
+        reference: Component of each voxel from 1 on, 0 outside.
+        prediction: Components of an image of the same shape.
+    """
+    first, second = (labels.ravel()[prediction.voxels].astype(np.int64) for labels in (reference, prediction.labels))
+    width = prediction.number + 1
+    pairs, voxels = np.unique(first[first > 0] * width + second[first > 0], return_counts=True)
+    return Overlaps(pairs // width - 1, pairs % width - 1, voxels)
 
 
 def dice_of_overlaps(reference: Components, prediction: Components, shared: Overlaps) -> np.ndarray:
@@ -120,6 +122,11 @@ def match_one_to_one(shared: Overlaps, dice: np.ndarray, min_dice: float) -> np.
     pair_of[row_of, column_of] = candidates
     matched = pair_of[linear_sum_assignment(cost)]
     return np.sort(matched[matched >= 0])
+
+
+def _components(labels: np.ndarray, mask: np.ndarray) -> Components:
+    voxels = np.flatnonzero(mask)
+    return Components(labels, voxels, np.bincount(labels.ravel()[voxels], minlength=1)[1:])
 
 
 def _spread(mask: np.ndarray, axis: int) -> np.ndarray:

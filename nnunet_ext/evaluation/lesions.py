@@ -6,6 +6,7 @@ The two years' scores carry the same names and are different numbers; ``docs/eva
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.hausdorff import bounding_box, directed_percentile_95, pooled_percentile_95
 from nnunet_ext.evaluation.lesion_matching import (
     Components,
+    Overlaps,
     components,
     dice_of_overlaps,
     match_one_to_one,
@@ -53,6 +55,7 @@ TASKS: Mapping[str, TaskRules] = {
     "ped": TaskRules(3, 50),
     "ssa": TaskRules(3, 50),
 }
+MARGIN = max(rules.dilations for rules in TASKS.values())
 BRATS2023_PENALTY = 374.0  # mm of HD95, of each missed or surplus lesion
 BRATS2025_PENALTY = 373.0
 BRATS2025_MIN_DICE = 1e-6
@@ -134,6 +137,45 @@ class Lesion:
     dice: float
 
 
+class LesionPair:
+    """Masks of a region in reference and prediction, and what their lesions share, each computed when first asked for.
+
+    Args:
+        reference: Boolean mask, ``(Z, Y, X)`` or ``(Y, X)``.
+        prediction: Boolean mask of the same shape.
+        spacing: Voxel spacing in mm in the order of the axes.
+    """
+
+    def __init__(self, reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) -> None:
+        self.spacing = tuple(float(value) for value in spacing)
+        together = reference | prediction
+        box: tuple[slice, ...] = (slice(0, 1),) * reference.ndim
+        if together.any():
+            # room for the dilated lesions, as far as the image has it
+            box = tuple(slice(max(side.start - MARGIN, 0), side.stop + MARGIN) for side in bounding_box(together))
+        self.masks = reference[box], prediction[box]
+
+    @cached_property
+    def reference(self) -> Components:
+        """Lesions of the reference as panoptica takes them: 26 neighbours, but in 2d only the 4 by a side."""
+        return components(self.masks[0], 4 if self.masks[0].ndim == 2 else 26)
+
+    @cached_property
+    def prediction(self) -> Components:
+        """Lesions of the prediction in the same way."""
+        return components(self.masks[1], 4 if self.masks[1].ndim == 2 else 26)
+
+    @cached_property
+    def shared(self) -> Overlaps:
+        """Voxels that lesions of both sides share."""
+        return overlaps(self.reference.labels, self.prediction)
+
+    @cached_property
+    def dice(self) -> np.ndarray:
+        """Dice of each pair of ``shared``."""
+        return dice_of_overlaps(self.reference, self.prediction, self.shared)
+
+
 def score_lesions(
     reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float], settings: LesionSettings
 ) -> tuple[dict[str, Any], list[Lesion]]:
@@ -145,14 +187,13 @@ def score_lesions(
         spacing: Voxel spacing in mm in the order of the axes.
         settings: What to compute; without a task, ``"brats2023"`` is that of gliomas.
     """
+    pair = LesionPair(reference, prediction, spacing)
     metrics: dict[str, Any] = {"lesions": settings.name}
     if settings.definition == "brats2023":
-        metrics |= brats2023_scores(reference, prediction, spacing, TASKS[settings.task or "gli"])
+        metrics |= brats2023_scores(pair, TASKS[settings.task or "gli"])
     elif settings.definition == "brats2025":
-        metrics |= brats2025_scores(reference, prediction, spacing)
-    lesions = detect(
-        reference, prediction, spacing, match_dice=settings.match_dice, min_lesion_mm3=settings.min_lesion_mm3
-    )
+        metrics |= brats2025_scores(pair)
+    lesions = detect(pair, match_dice=settings.match_dice, min_lesion_mm3=settings.min_lesion_mm3)
     return {
         **metrics,
         **detection_counts([lesion.kind for lesion in lesions]),
@@ -172,20 +213,13 @@ def lesion_dice(
         spacing: Voxel spacing in mm in the order of the axes.
         settings: ``"brats2023"`` or ``"brats2025"``.
     """
+    pair = LesionPair(reference, prediction, spacing)
     if settings.definition == "brats2023":
-        rules = TASKS[settings.task or "gli"]
-        return brats2023_scores(reference, prediction, spacing, rules, with_distances=False)["lesion_dice"]
-    return brats2025_scores(reference, prediction, spacing, with_distances=False)["lesion_dice"]
+        return brats2023_scores(pair, TASKS[settings.task or "gli"], with_distances=False)["lesion_dice"]
+    return brats2025_scores(pair, with_distances=False)["lesion_dice"]
 
 
-def brats2023_scores(
-    reference: np.ndarray,
-    prediction: np.ndarray,
-    spacing: Sequence[float],
-    rules: TaskRules,
-    *,
-    with_distances: bool = True,
-) -> dict[str, float | int]:
+def brats2023_scores(pair: LesionPair, rules: TaskRules, *, with_distances: bool = True) -> dict[str, float | int]:
     """Lesion-wise Dice and HD95 of BraTS 2023 and 2024.
 
     Lesions of the reference that touch after dilation are one. All predicted components that touch a dilated lesion are
@@ -195,23 +229,20 @@ def brats2023_scores(
     HD95 0.
 
     Args:
-        reference: Boolean mask, ``(Z, Y, X)`` or ``(Y, X)``.
-        prediction: Boolean mask of the same shape.
-        spacing: Voxel spacing in mm in the order of the axes.
+        pair: The two masks.
         rules: Those of the task.
         with_distances: Compute HD95; without, it is left out.
 
     Returns:
         ``lesion_dice``, ``lesion_hd95`` and the numbers of lesions ``lesion_tp``, ``lesion_fp``, ``lesion_fn``.
     """
-    reference, prediction = _cropped(reference, prediction, margin=rules.dilations)
-    lesions, dilated = merge_by_dilation(reference, rules.dilations)
-    predicted = touching_components(prediction)
-    touching = overlaps(dilated, predicted.labels)
-    shared = overlaps(lesions.labels, predicted.labels)
+    lesions, dilated = merge_by_dilation(pair.masks[0], rules.dilations)
+    predicted = pair.prediction if pair.masks[1].ndim == 3 else touching_components(pair.masks[1])
+    touching = overlaps(dilated, predicted)
+    shared = overlaps(lesions.labels, predicted)
     surplus = predicted.number - len(np.unique(touching.prediction))
-    counted = np.flatnonzero(lesions.sizes * math.prod(spacing) > rules.max_ignored)
-    surfaces = _Surfaces(lesions, predicted, spacing)
+    counted = np.flatnonzero(lesions.sizes * math.prod(pair.spacing) > rules.max_ignored)
+    surfaces = _Surfaces(lesions, predicted, pair.spacing)
     dice, hd95, missed = [0.0] * surplus, [BRATS2023_PENALTY] * surplus, 0
     for lesion in counted:
         parts = touching.prediction[touching.reference == lesion]
@@ -234,18 +265,15 @@ def brats2023_scores(
     }
 
 
-def brats2025_scores(
-    reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float], *, with_distances: bool = True
-) -> dict[str, float | int]:
+def brats2025_scores(pair: LesionPair, *, with_distances: bool = True) -> dict[str, float | int]:
     """Lesion-wise Dice, surface Dice and HD95 of BraTS 2025 and 2026.
 
-    Components are matched one to one so that the sum of Dice is largest (see :func:`matched_components`). HD95 is
+    Components are matched one to one so that the sum of Dice is largest (see
+    :func:`nnunet_ext.evaluation.lesion_matching.match_one_to_one`). HD95 is
     ``pooled``, the surface Dice counts border voxels within the smallest spacing. No dilation and no smallest size.
 
     Args:
-        reference: Boolean mask, ``(Z, Y, X)`` or ``(Y, X)``.
-        prediction: Boolean mask of the same shape.
-        spacing: Voxel spacing in mm in the order of the axes.
+        pair: The two masks.
         with_distances: Compute surface Dice and HD95; without, they are left out.
 
     Returns:
@@ -254,19 +282,16 @@ def brats2025_scores(
         panoptica calls ``sq_dsc``; without any, they are 0, 0 and 373 mm. All are NaN where both masks are empty.
         ``lesion_tp``, ``lesion_fp`` and ``lesion_fn`` are numbers of lesions.
     """
-    reference, prediction = _cropped(reference, prediction)
-    first, second = _faces_in_2d(reference), _faces_in_2d(prediction)
-    shared = overlaps(first.labels, second.labels)
-    all_dice = dice_of_overlaps(first, second, shared)
-    matched = match_one_to_one(shared, all_dice, BRATS2025_MIN_DICE)
-    scores: dict[str, list[float]] = {"dice": all_dice[matched].tolist()}
+    first, second, shared = pair.reference, pair.prediction, pair.shared
+    matched = match_one_to_one(shared, pair.dice, BRATS2025_MIN_DICE)
+    scores: dict[str, list[float]] = {"dice": pair.dice[matched].tolist()}
     if with_distances:
         scores |= {"nsd": [], "hd95": []}
     if with_distances and len(matched):
-        borders = [border_surfaces(side.labels, side.number, spacing) for side in (first, second)]
-        for pair in matched:
-            distances = surface_distances(borders[0][shared.reference[pair]], borders[1][shared.prediction[pair]])
-            scores["nsd"].append(surface_dice_by_voxels(distances, min(spacing)))
+        borders = [border_surfaces(side.labels, side.number, pair.spacing) for side in (first, second)]
+        for index in matched:
+            distances = surface_distances(borders[0][shared.reference[index]], borders[1][shared.prediction[index]])
+            scores["nsd"].append(surface_dice_by_voxels(distances, min(pair.spacing)))
             scores["hd95"].append(pooled_percentile_95(distances))
     unmatched = first.number + second.number - 2 * len(matched)
     penalty = {"dice": 0.0, "nsd": 0.0, "hd95": BRATS2025_PENALTY}
@@ -283,37 +308,25 @@ def brats2025_scores(
     }
 
 
-def detect(
-    reference: np.ndarray,
-    prediction: np.ndarray,
-    spacing: Sequence[float],
-    *,
-    match_dice: float = BRATS2025_MIN_DICE,
-    min_lesion_mm3: float = 0.0,
-) -> list[Lesion]:
+def detect(pair: LesionPair, *, match_dice: float = BRATS2025_MIN_DICE, min_lesion_mm3: float = 0.0) -> list[Lesion]:
     """Lesions found, missed and surplus, matched one to one as in :func:`brats2025_scores`.
 
     Args:
-        reference: Boolean mask, ``(Z, Y, X)`` or ``(Y, X)``.
-        prediction: Boolean mask of the same shape.
-        spacing: Voxel spacing in mm in the order of the axes.
+        pair: The two masks.
         match_dice: Smallest Dice of two lesions that belong together.
         min_lesion_mm3: A lesion of the reference that is smaller is left out, together with its match; so is a surplus
             one that is smaller. In mm³, in 2d mm².
     """
-    reference, prediction = _cropped(reference, prediction)
-    first, second = _faces_in_2d(reference), _faces_in_2d(prediction)
-    shared = overlaps(first.labels, second.labels)
-    dice = dice_of_overlaps(first, second, shared)
-    matched = match_one_to_one(shared, dice, match_dice)
-    volumes, predicted_volumes = first.sizes * math.prod(spacing), second.sizes * math.prod(spacing)
+    shared = pair.shared
+    matched = match_one_to_one(shared, pair.dice, match_dice)
+    volumes, predicted_volumes = (side.sizes * math.prod(pair.spacing) for side in (pair.reference, pair.prediction))
     pair_of = dict(zip(shared.reference[matched].tolist(), matched.tolist(), strict=True))
     lesions = []
     for index, volume in enumerate(volumes.tolist()):
         if index in pair_of:
-            pair = pair_of[index]
-            predicted = float(predicted_volumes[shared.prediction[pair]])
-            lesions.append(Lesion("found", volume, predicted, float(dice[pair])))
+            match = pair_of[index]
+            predicted = float(predicted_volumes[shared.prediction[match]])
+            lesions.append(Lesion("found", volume, predicted, float(pair.dice[match])))
         else:
             lesions.append(Lesion("missed", volume, 0.0, 0.0))
     surplus = np.delete(predicted_volumes, shared.prediction[matched]).tolist()
@@ -355,21 +368,6 @@ class _Surfaces:
         if parts not in self.unions:
             self.unions[parts] = union([self.surfaces[1][part] for part in parts])
         return directed_percentile_95(surface_distances(self.surfaces[0][lesion], self.unions[parts]))
-
-
-def _faces_in_2d(mask: np.ndarray) -> Components:
-    """Components as panoptica takes them: 26 neighbours, but in 2d only the 4 by a side."""
-    return components(mask, 4 if mask.ndim == 2 else 26)
-
-
-def _cropped(reference: np.ndarray, prediction: np.ndarray, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Both masks in the smallest box around them, with a margin inside the image; empty masks as a single voxel."""
-    together = reference | prediction
-    if not together.any():
-        box: tuple[slice, ...] = (slice(0, 1),) * reference.ndim
-    else:
-        box = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in bounding_box(together))
-    return reference[box], prediction[box]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -68,14 +68,16 @@ def test_lesions_that_touch_after_dilation_are_one():
 
 
 def test_overlaps_count_shared_voxels():
-    reference, prediction = np.array([0, 1, 1, 2, 2, 2, 0]), np.array([1, 1, 1, 1, 2, 2, 3])
+    # in a row: the first lesion of 2 voxels lies in the first component, the second of 3 in both, one component in none
+    reference = np.array([[0, 1, 1, 2, 2, 2, 0, 0, 0]])
+    prediction = components(np.array([[1, 1, 1, 1, 0, 1, 0, 1, 1]], dtype=bool), 4)
     shared = overlaps(reference, prediction)
-    assert np.stack(shared).tolist() == [[0, 1, 1], [0, 0, 1], [2, 1, 2]]
+    assert np.stack(shared).tolist() == [[0, 1, 1], [0, 0, 1], [2, 1, 1]]
 
 
 def test_dice_of_overlaps():
     first, second = components(box((1, 9), (0, 1), (0, 4)), 4), components(box((1, 9), (0, 1), (1, 3)), 4)
-    assert dice_of_overlaps(first, second, overlaps(first.labels, second.labels)).tolist() == [2 * 2 / (4 + 2)]
+    assert dice_of_overlaps(first, second, overlaps(first.labels, second)).tolist() == [2 * 2 / (4 + 2)]
 
 
 def test_matching_maximises_the_sum_of_dice():

@@ -13,6 +13,7 @@ from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.hausdorff import hd95
 from nnunet_ext.evaluation.lesions import (
     TASKS,
+    LesionPair,
     LesionSettings,
     brats2023_scores,
     brats2025_scores,
@@ -36,11 +37,11 @@ def cuboid(z, y, x, *size):
 
 
 def brats2023(reference, prediction, rules=GLI, spacing=(1, 1, 1)):
-    return brats2023_scores(reference, prediction, spacing, rules)
+    return brats2023_scores(LesionPair(reference, prediction, spacing), rules)
 
 
 def brats2025(reference, prediction, spacing=(1, 1, 1)):
-    return brats2025_scores(reference, prediction, spacing)
+    return brats2025_scores(LesionPair(reference, prediction, spacing))
 
 
 def counts(scores):
@@ -247,10 +248,10 @@ class TestDetection:
     PREDICTION[18, 18, 20] = True
 
     def kinds(self, **options):
-        return [lesion.kind for lesion in detect(self.REFERENCE, self.PREDICTION, (1, 1, 2), **options)]
+        return [lesion.kind for lesion in detect(LesionPair(self.REFERENCE, self.PREDICTION, (1, 1, 2)), **options)]
 
     def test_lesions_and_their_volumes(self):
-        lesions = detect(self.REFERENCE, self.PREDICTION, (1, 1, 2))
+        lesions = detect(LesionPair(self.REFERENCE, self.PREDICTION, (1, 1, 2)))
         assert [(x.kind, x.volume, x.predicted_volume, x.dice) for x in lesions] == [
             ("found", 128, 64, pytest.approx(64 / 96)),
             ("missed", 128, 0, 0),
