@@ -75,14 +75,18 @@ def test_terminated_command_leaves_nothing_half_written(capsys, monkeypatch, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("module", ["nnunet_ext.cli", "nnunet_ext.doctor"])
+BRIDGE = "nnunet_ext.host.data, nnunet_ext.host.models, nnunet_ext.host.version"
+
+
+@pytest.mark.parametrize("module", ["nnunet_ext.cli", "nnunet_ext.doctor", BRIDGE])
 def test_commands_do_not_wait_for_pytorch(module):
     code = f"import sys, {module}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
-    "module", ["nnunet_ext", "nnunet_ext.cli", "nnunet_ext.doctor", "nnunet_ext.architectures", "nnunet_ext.losses"]
+    "module",
+    ["nnunet_ext", "nnunet_ext.cli", "nnunet_ext.doctor", "nnunet_ext.architectures", "nnunet_ext.losses", BRIDGE],
 )
 def test_importing_prints_nothing_and_does_not_import_nnunet(module):
     code = f"import sys, {module}; assert 'nnunetv2' not in sys.modules"

@@ -4,6 +4,9 @@ import json
 
 import pytest
 import torch
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 
 from nnunet_ext.host.prediction import LoadedModel, tile_starts, tile_weight
 from nnunet_ext.testing import Case, make_trainer
@@ -19,6 +22,25 @@ def test_weight_is_highest_in_the_centre_and_nowhere_zero():
     assert (weight.shape, weight.dtype) == ((8, 8, 8), torch.float32)
     assert weight[4, 4, 4] == weight.max() == pytest.approx(10, rel=1e-3)
     assert 0 < weight[0, 0, 0] < 0.1 * weight.max()
+
+
+@pytest.mark.parametrize("name", ["run_case", "run_case_npy"])
+def test_nnunets_preprocessor_has(name):
+    assert hasattr(DefaultPreprocessor, name), name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["initialize_from_trained_model_folder", "predict_logits_from_preprocessed_data", "plans_manager", "network"],
+)
+def test_nnunets_predictor_has(name):
+    predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False)
+    assert hasattr(predictor, name), name
+
+
+@pytest.mark.parametrize("name", ["read_images", "read_seg", "supported_file_endings"])
+def test_nnunets_reader_has(name):
+    assert hasattr(SimpleITKIO, name), name
 
 
 def test_model_of_an_unknown_trainer_is_not_found(tmp_path, monkeypatch):

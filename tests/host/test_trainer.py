@@ -8,8 +8,10 @@ from architecture import PACKAGE
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_ext import trainers
+from nnunet_ext.files.checkpoint import NEEDED_TO_CONTINUE, NEEDED_TO_PREDICT
 from nnunet_ext.host.trainer import HostTrainer, PatchCutting, nnUNetTrainer, plans_in_checkpoints
 from nnunet_ext.testing import Case, make_trainer
+from nnunet_ext.trained.strip import KEPT
 
 # What nnU-Net calls of ours, or reads after we have set it. Set for nothing, it would fail without a word.
 OVERRIDDEN = (
@@ -53,8 +55,18 @@ def names_on_self():
     return read, own
 
 
+def names_on_trainers():
+    """Attributes that planning and the small cases for tests read of a trainer, nnU-Net's own among them."""
+    names = set()
+    for file in ("planning/training_step.py", "testing/trainer.py"):
+        for node in ast.walk(ast.parse((PACKAGE / file).read_text())):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[-1] == "trainer":
+                names.add(node.attr)
+    return names
+
+
 READ, OWN = names_on_self()
-TAKEN = sorted((READ - OWN - set(vars(HostTrainer))) | set(SET) | set(OVERRIDDEN))
+TAKEN = sorted((READ - OWN - set(vars(HostTrainer))) | names_on_trainers() - OWN | set(SET) | set(OVERRIDDEN))
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +81,7 @@ def test_nnunets_trainer_has(stock, name):
 
 def test_names_were_found():
     assert {"label_manager", "is_ddp", "current_epoch", "print_to_log_file"} <= set(TAKEN)
+    assert {"_get_deep_supervision_scales", "build_network_architecture"} <= names_on_trainers()
 
 
 def test_every_method_of_nnunet_that_ours_override_is_known():
@@ -95,6 +108,23 @@ def test_curve_that_is_opened_can_be_logged_and_is_saved(tmp_path):
     again = host(tmp_path)
     again.load_checkpoint(str(tmp_path / "checkpoint.pth"))
     assert again.log_curves["mine"] == [0.5]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(stock, tmp_path_factory):
+    file = tmp_path_factory.mktemp("checkpoint") / "checkpoint.pth"
+    stock.save_checkpoint(str(file))
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize("key", sorted({*KEPT, *NEEDED_TO_CONTINUE, *NEEDED_TO_PREDICT}))
+def test_nnunets_checkpoint_has(checkpoint, key):
+    assert key in checkpoint, key
+
+
+@pytest.mark.parametrize("key", ["plans", "configuration", "fold", "dataset_json"])
+def test_nnunets_checkpoint_has_the_trainers_argument(checkpoint, key):
+    assert key in checkpoint["init_args"], key
 
 
 def test_plans_in_checkpoints_are_the_own_ones_and_then_those_of_the_checkpoint(tmp_path):
