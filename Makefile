@@ -15,7 +15,7 @@ INSTALLED := .venv/installed-$(shell (pwd; cat setup.cfg pyproject.toml) | cksum
 PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-hosts lint clean
+.PHONY: help install demo test test-slow test-hosts mutants lint clean
 
 help:
 	@echo "make demo       nnU-Net's commands from raw files to a scored ensemble, on generated images (minutes, CPU)"
@@ -23,6 +23,7 @@ help:
 	@echo "make test       tests"
 	@echo "make test-slow  the same and the tests that take long"
 	@echo "make test-hosts the tests of what we need of nnU-Net, with the lowest and the newest release that we allow"
+	@echo "make mutants    plants faults one by one and says which ones no test notices (half an hour)"
 	@echo "make lint       ruff and mypy"
 	@echo "make install    only .venv, with this package and nnU-Net (about 6 GB)"
 	@echo "make clean      delete .venv and demo/"
@@ -47,6 +48,9 @@ test-slow: $(INSTALLED)
 
 test-hosts: $(INSTALLED)
 	.venv/bin/python tools/host_releases.py
+
+mutants: $(INSTALLED)
+	.venv/bin/python tools/mutants.py
 
 lint: $(INSTALLED)
 	.venv/bin/ruff check .

@@ -15,7 +15,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_ext import plugin
-from nnunet_ext.testing import Case, make_batch, make_trainer
+from nnunet_ext.testing import Case, make_batch, make_trainer, training_transforms
 from nnunet_ext.trainers import (
     TRAINERS,
     AttentionFusionTrainer,
@@ -284,19 +284,8 @@ def test_hook_of_the_augmentation_reaches_every_trainer(trainer_class, tmp_path,
     hook = lambda self, transforms: ComposeTransforms([before, transforms, after])  # noqa: E731
     monkeypatch.setattr(MethodTrainer, "change_training_transforms", hook)
     trainer = make_trainer(trainer_class, Case(regions=True), tmp_path)
-    rotation, dummy_2d, patch_size, mirror_axes = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-    transforms = trainer.get_training_transforms(
-        trainer.configuration_manager.patch_size,
-        rotation,
-        trainer._get_deep_supervision_scales(),
-        mirror_axes,
-        dummy_2d,
-        use_mask_for_norm=trainer.configuration_manager.use_mask_for_norm,
-        is_cascaded=False,
-        foreground_labels=trainer.label_manager.foreground_labels,
-        regions=trainer.label_manager.foreground_regions,
-        ignore_label=None,
-    )
+    _, _, patch_size, _ = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+    transforms = training_transforms(trainer)
     labels = torch.randint(0, 4, (1, *patch_size), dtype=torch.int16)
     transforms(image=torch.randn(4, *patch_size), segmentation=labels)
     assert [len(sample["image"]) for sample in (before.sample, after.sample)] == [4, 4]
@@ -309,4 +298,3 @@ def test_hook_of_the_augmentation_reaches_every_trainer(trainer_class, tmp_path,
 def test_trainer_says_where_it_comes_from(trainer_class):
     assert trainer_class.paper
     assert trainer_class.adds
-    assert trainer_class.__doc__

@@ -58,3 +58,20 @@ def make_batch(trainer, case: Case, seed: int = 0, size: int = 2) -> tuple[torch
     shapes = [[round(s * f) for s, f in zip(case.patch_size, scale, strict=True)] for scale in scales]
     resized = [torch.nn.functional.interpolate(labels.float(), shape).to(labels.dtype) for shape in shapes]
     return images, resized
+
+
+def training_transforms(trainer: Any) -> Any:
+    """The trainer's augmentation, made as nnU-Net's training makes it."""
+    rotation, dummy_2d, _, mirror_axes = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+    return trainer.get_training_transforms(
+        trainer.configuration_manager.patch_size,
+        rotation,
+        trainer._get_deep_supervision_scales(),
+        mirror_axes,
+        dummy_2d,
+        use_mask_for_norm=trainer.configuration_manager.use_mask_for_norm,
+        is_cascaded=trainer.is_cascaded,
+        foreground_labels=trainer.label_manager.foreground_labels,
+        regions=trainer.label_manager.foreground_regions if trainer.label_manager.has_regions else None,
+        ignore_label=trainer.label_manager.ignore_label,
+    )

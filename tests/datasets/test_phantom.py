@@ -10,7 +10,7 @@ from scipy import ndimage
 from nnunet_ext.datasets import phantom_case, write_phantom_dataset
 from nnunet_ext.datasets.phantom import CHANNELS, CORE, ENHANCING, OEDEMA, WHITE_MATTER
 
-SEEDS = range(6)
+SEEDS = range(2)
 SMALL = (20, 24, 28)
 NOISE = 20 * 1.2  # largest standard deviation after the random intensity scale
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from nnunet_ext.augmentation.intensity_shift import IntensityShiftTransform
 from nnunet_ext.plans.settings import SettingsError
-from nnunet_ext.testing import Case, make_batch, make_trainer
+from nnunet_ext.testing import Case, make_batch, make_trainer, training_transforms
 from nnunet_ext.trainers import AutoencoderRegularizedTrainer, AutoencoderRegularizedTrainerNNUNetDA
 
 FIVE_STAGES = Case(
@@ -19,22 +19,6 @@ FIVE_STAGES = Case(
     kernel_sizes=((3, 3, 3),) * 5,
     settings={"dropout": 0.3},
 )
-
-
-def training_transforms(trainer):
-    rotation, dummy_2d, _, mirror_axes = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-    return trainer.get_training_transforms(
-        trainer.configuration_manager.patch_size,
-        rotation,
-        trainer._get_deep_supervision_scales(),
-        mirror_axes,
-        dummy_2d,
-        use_mask_for_norm=trainer.configuration_manager.use_mask_for_norm,
-        is_cascaded=trainer.is_cascaded,
-        foreground_labels=trainer.label_manager.foreground_labels,
-        regions=trainer.label_manager.foreground_regions if trainer.label_manager.has_regions else None,
-        ignore_label=trainer.label_manager.ignore_label,
-    )
 
 
 def test_plans_describe_four_levels_of_doubling_width(tmp_path):

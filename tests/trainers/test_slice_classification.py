@@ -19,7 +19,7 @@ from nnunet_ext.losses.slice_classification import (
     SliceFocalLoss,
     slice_labels,
 )
-from nnunet_ext.testing import Case, make_batch, make_trainer
+from nnunet_ext.testing import Case, make_batch, make_trainer, training_transforms
 from nnunet_ext.trainers import BiFPNClassifierTrainer, BiFPNTrainer, NestedUNetClassifierTrainer, NestedUNetTrainer
 from nnunet_ext.trainers.slice_scores import count_slices, slice_scores
 
@@ -154,21 +154,10 @@ def test_schedule_is_a_setting_and_short_trainings_may_be_all_warm_up(tmp_path):
 
 def test_augmentation_is_the_papers_and_keeps_nnunets_label_steps(tmp_path):
     trainer = make_trainer(BiFPNTrainer, Case(regions=True), tmp_path)
-    rotation, dummy_2d, initial_patch, axes = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+    _, _, initial_patch, axes = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
     assert list(initial_patch) == [16, 16, 16]
     assert axes == trainer.inference_allowed_mirroring_axes == (0, 1, 2)
-    mirror, scale, shift, mask, labels = trainer.get_training_transforms(
-        initial_patch,
-        rotation,
-        None,
-        axes,
-        dummy_2d,
-        use_mask_for_norm=[True] * 4,
-        is_cascaded=False,
-        foreground_labels=None,
-        regions=trainer.label_manager.foreground_regions,
-        ignore_label=None,
-    ).transforms
+    mirror, scale, shift, mask, labels = training_transforms(trainer).transforms
     assert isinstance(mirror, MirrorTransform)
     assert mirror.allowed_axes == (0, 1, 2)
     assert [t.apply_probability for t in (scale, shift) if isinstance(t, RandomTransform)] == [0.8, 0.8]

@@ -1,0 +1,311 @@
+"""Faults that the tests must find: plausible slips, each with the test that notices it."""
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """One edit that breaks the code.
+
+    Attributes:
+        name: What is wrong then.
+        file: Path from the checkout.
+        old: Text that the file has once.
+        new: What stands there instead.
+        test: Test that must fail, as pytest takes it.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+ARCHITECTURES, LOSSES, TRAINERS = "nnunet_ext/architectures", "nnunet_ext/losses", "nnunet_ext/trainers"
+AUGMENTATION = "nnunet_ext/augmentation"
+NETWORKS, DISTRIBUTED = "tests/architectures", "tests/test_distributed.py"
+EPOCH = f"{DISTRIBUTED}::test_epoch_is_logged_as_one_process_logs_it"
+GRADIENTS = f"{DISTRIBUTED}::test_gradients_are_those_of_one_process_on_the_whole_batch"
+RESUMED = "tests/test_contract.py::test_training_goes_on_from_a_checkpoint_as_if_it_had_not_been_stopped"
+BIFPN = f"{NETWORKS}/test_bifpn_literal.py::test_bifpn_equals_its_literal_reading"
+NESTED = f"{NETWORKS}/test_nested_unet_literal.py::test_nested_unet_equals_its_literal_reading"
+SEGRESNET = f"{NETWORKS}/test_segresnet_vae_literal.py::test_segresnet_vae_equals_its_literal_reading"
+FUSION = f"{NETWORKS}/test_attention_fusion_literal.py::test_each_row_of_table_1_equals_its_literal_reading"
+INITIALIZATION = (
+    f"{NETWORKS}/test_initialization.py"
+    "::test_initialize_draws_the_convolutions_of_each_network_as_he_and_zeroes_their_biases"
+)
+
+SEVERAL_PROCESSES = (
+    Fault(
+        "loss components of the processes are summed instead of averaged",
+        f"{TRAINERS}/base.py",
+        "math.fsum(m[name] for m in of_all_ranks) / len(of_all_ranks)",
+        "math.fsum(m[name] for m in of_all_ranks)",
+        EPOCH,
+    ),
+    Fault(
+        "slice counts of the processes are lost",
+        f"{TRAINERS}/slice_classifier_trainer.py",
+        "counts = np.sum(of_all_ranks, axis=0)",
+        "counts = np.zeros_like(counts)",
+        EPOCH,
+    ),
+    Fault(
+        "slice scores are those of one process",
+        f"{TRAINERS}/slice_classifier_trainer.py",
+        "counts = np.sum(of_all_ranks, axis=0)",
+        "pass",
+        EPOCH,
+    ),
+    Fault(
+        "sums over the batch stay within a process",
+        f"{LOSSES}/process_sum.py",
+        "return _ProcessSum.apply(tensor)",
+        "return tensor",
+        GRADIENTS,
+    ),
+    Fault(
+        "gradients of sums over the batch stay within a process",
+        f"{LOSSES}/process_sum.py",
+        "total = gradient.clone()\n        distributed.all_reduce(total)",
+        "total = gradient.clone()",
+        GRADIENTS,
+    ),
+)
+
+TRAINING = (
+    Fault(
+        "a validation loss of nan stops the training",
+        f"{TRAINERS}/base.py",
+        'Build network, optimizer and loss as nnU-Net does, then open a log entry for each loss component."""\n'
+        "        super().initialize()\n",
+        'Build."""\n        super().initialize()\n'
+        "        self.loss.register_forward_hook(lambda _, __, loss: self._stop_unless_finite(loss.detach()))\n",
+        "tests/trainers/test_base.py::test_validation_loss_of_nan_does_not_stop_the_training",
+    ),
+    Fault(
+        "a checkpoint is written in place",
+        f"{TRAINERS}/base.py",
+        "with atomic_checkpoint(Path(filename)) as temporary:\n            super().save_checkpoint(str(temporary))",
+        "super().save_checkpoint(filename)",
+        "tests/trainers/test_base.py::test_killed_while_writing_a_checkpoint_the_one_before_stays_and_training_goes_on",
+    ),
+    Fault(
+        "the optimizer starts anew after resuming",
+        f"{TRAINERS}/base.py",
+        "        super().load_checkpoint(filename_or_checkpoint)\n",
+        "        super().load_checkpoint(filename_or_checkpoint)\n        self.optimizer.state.clear()\n",
+        RESUMED,
+    ),
+    Fault(
+        "a paper's trainer mirrors two of three axes in prediction",
+        f"{TRAINERS}/paper_augmentation.py",
+        "size=self.configuration_manager.patch_size)",
+        "size=self.configuration_manager.patch_size, mirror_axes=nnunets.mirror_axes[:2])",
+        "tests/trainers/test_slice_classification.py::test_augmentation_is_the_papers_and_keeps_nnunets_label_steps",
+    ),
+)
+
+AUGMENTATIONS = (
+    Fault(
+        "the autoencoder's scale is applied half of the time",
+        f"{AUGMENTATION}/autoencoder.py",
+        "p_per_channel=1)",
+        "p_per_channel=0.5)",
+        "tests/augmentation/test_autoencoder.py::test_intensities_are_scaled_and_shifted_within_the_papers_ranges",
+    ),
+    Fault(
+        "the autoencoder's images are mirrored along two of three axes",
+        f"{AUGMENTATION}/autoencoder.py",
+        "MirrorTransform(tuple(mirror_axes))",
+        "MirrorTransform(tuple(mirror_axes)[:2])",
+        "tests/augmentation/test_autoencoder.py"
+        "::test_image_and_labels_are_mirrored_together_on_each_axis_half_of_the_time",
+    ),
+    Fault(
+        "slice classification's scale is applied to half of the channels",
+        f"{AUGMENTATION}/slice_classification.py",
+        "(1 - scale, 1 + scale), synchronize_channels=False)",
+        "(1 - scale, 1 + scale), synchronize_channels=False, p_per_channel=0.5)",
+        "tests/augmentation/test_slice_classification.py::test_scales_fill_their_range",
+    ),
+    Fault(
+        "slice classification's images are mirrored along two of three axes",
+        f"{AUGMENTATION}/slice_classification.py",
+        "MirrorTransform(tuple(mirror_axes))",
+        "MirrorTransform(tuple(mirror_axes)[:2])",
+        "tests/augmentation/test_slice_classification.py"
+        "::test_image_and_segmentation_are_mirrored_together_along_every_axis",
+    ),
+    Fault(
+        "the papers' trainers mirror along two of three axes",
+        f"{TRAINERS}/paper_augmentation.py",
+        "self.augmentation(mirror_axes, masked)",
+        "self.augmentation(mirror_axes[:2], masked)",
+        "tests/trainers/test_autoencoder.py::test_papers_augmentation_cuts_patches_at_their_final_size",
+    ),
+)
+
+INITIAL_WEIGHTS = (
+    Fault(
+        "networks keep PyTorch's initial weights",
+        f"{ARCHITECTURES}/method_network.py",
+        "        InitWeights_He(cls.negative_slope)(module)",
+        "        pass",
+        INITIALIZATION,
+    ),
+    Fault(
+        "the decoder's parts of modality pairing are drawn each for its own inputs",
+        f"{ARCHITECTURES}/modality_pairing.py",
+        "        if isinstance(module, ModalityPairingUNet):",
+        "        if False:",
+        f"{NETWORKS}/test_modality_pairing.py::test_parts_of_the_decoders_first_convolution_are_initialized_as_one",
+    ),
+)
+
+NETWORK_FAULTS = (
+    Fault(
+        "group norm leaves its result in float32",
+        f"{ARCHITECTURES}/group_norm.py",
+        "        with without_autocast(x.device):",
+        "        if True:",
+        f"{NETWORKS}/test_group_norm.py::test_the_result_has_the_precision_of_the_input_on_a_gpu_as_well",
+    ),
+    Fault(
+        "the LSTM has no dropout",
+        f"{ARCHITECTURES}/slice_classifier.py",
+        "dropout=lstm_dropout if lstm_layers > 1 else 0.0",
+        "dropout=0.0",
+        f"{NETWORKS}/test_slice_classifier_literal.py"
+        "::test_lstm_drops_between_its_layers_with_the_rate_asked_for_and_in_training_only",
+    ),
+    Fault(
+        "the classifier takes the maximum over the plane",
+        f"{ARCHITECTURES}/slice_classifier.py",
+        "x = x.mean(self.plane_axes, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))",
+        "x = x.amax(self.plane_axes, keepdim=True).to(torch.promote_types(x.dtype, torch.float32))",
+        f"{NETWORKS}/test_slice_classifier_literal.py::test_slice_logits_equal_the_literal_table",
+    ),
+    Fault("BiFPN raises linearly", f"{ARCHITECTURES}/bifpn_layer.py", 'mode="nearest")', 'mode="trilinear")', BIFPN),
+    Fault(
+        "BiFPN lowers by the average",
+        f"{ARCHITECTURES}/bifpn_layer.py",
+        'pool_op = get_matching_pool_op(conv_op, pool_type="max")\n        self.pools = nn.ModuleList(\n            '
+        "pool_op(list(strides[level]), list(strides[level]), ceil_mode=True)",
+        'pool_op = get_matching_pool_op(conv_op, pool_type="avg")\n        self.pools = nn.ModuleList(\n            '
+        "pool_op(list(strides[level]), list(strides[level]), ceil_mode=True)",
+        BIFPN,
+    ),
+    Fault(
+        "a BiFPN node on the way up leaves its own input out",
+        f"{ARCHITECTURES}/bifpn_layer.py",
+        "self.bottom_up[level - 1](pyramid[level], *middle, lowered)",
+        "self.bottom_up[level - 1](0 * pyramid[level], *middle, lowered)",
+        BIFPN,
+    ),
+    Fault(
+        "a BiFPN node has no ReLU",
+        f"{ARCHITECTURES}/bifpn_layer.py",
+        "            nonlin(**(nonlin_kwargs or {})),\n            conv_op(features, features, kernel_size",
+        "            nn.Identity(),\n            conv_op(features, features, kernel_size",
+        BIFPN,
+    ),
+    Fault(
+        "UNet++ raises by nearest neighbours",
+        f"{ARCHITECTURES}/nested_unet.py",
+        "mode=LINEAR[x.ndim])",
+        'mode="nearest")',
+        NESTED,
+    ),
+    Fault(
+        "UNet++ pools by the average",
+        f"{ARCHITECTURES}/nested_unet.py",
+        'get_matching_pool_op(conv_op, pool_type="max")',
+        'get_matching_pool_op(conv_op, pool_type="avg")',
+        NESTED,
+    ),
+    Fault(
+        "the skips of UNet++ are zero",
+        f"{ARCHITECTURES}/nested_unet.py",
+        "torch.cat([*skips, raised], 1)",
+        "torch.cat([*(0 * skip for skip in skips), raised], 1)",
+        NESTED,
+    ),
+    Fault(
+        "the decoder of the autoencoder's network has no skips",
+        f"{ARCHITECTURES}/segresnet.py",
+        "x = block(upsizing(x, skip.shape[2:]) + skip)",
+        "x = block(upsizing(x, skip.shape[2:]))",
+        SEGRESNET,
+    ),
+    Fault(
+        "the autoencoder's network upsamples by nearest neighbours",
+        f"{ARCHITECTURES}/pre_activation_block.py",
+        'mode="trilinear" if x.ndim == 5 else "bilinear", align_corners=False)',
+        'mode="nearest")',
+        SEGRESNET,
+    ),
+    Fault(
+        "the decoder of attention fusion has no skips",
+        f"{ARCHITECTURES}/fusion_decoder.py",
+        "torch.cat([skip, upsample(x)], dim=1)",
+        "torch.cat([0 * skip, upsample(x)], dim=1)",
+        FUSION,
+    ),
+    Fault(
+        "attention fusion upsamples linearly",
+        f"{ARCHITECTURES}/fusion_decoder.py",
+        'mode="nearest")',
+        'mode="bilinear")',
+        FUSION,
+    ),
+    Fault(
+        "VU has no ReLU",
+        f"{ARCHITECTURES}/autoencoder_branch.py",
+        "x = torch.relu(self.from_sample(sample)).unflatten",
+        "x = self.from_sample(sample).unflatten",
+        f"{NETWORKS}/test_autoencoder_branch.py::test_vu_is_dense_relu_convolution_upsampling",
+    ),
+    Fault(
+        "VD has no ReLU",
+        f"{ARCHITECTURES}/autoencoder_branch.py",
+        "self.norm = GroupNormReLU(num_groups, endpoint)",
+        "self.norm = nn.GroupNorm(num_groups, endpoint)",
+        f"{NETWORKS}/test_autoencoder_branch.py::test_vd_is_norm_relu_convolution_dense",
+    ),
+    Fault(
+        "a batch shares one noise vector",
+        f"{ARCHITECTURES}/autoencoder_branch.py",
+        "noise = torch.randn_like(mean)",
+        "noise = torch.randn_like(mean[:1]).expand_as(mean)",
+        f"{NETWORKS}/test_autoencoder_branch.py::test_each_sample_and_each_step_has_noise_of_its_own",
+    ),
+    Fault(
+        "the noise is uniform",
+        f"{ARCHITECTURES}/autoencoder_branch.py",
+        "noise = torch.randn_like(mean)",
+        "noise = 12**0.5 * (torch.rand_like(mean) - 0.5)",
+        f"{NETWORKS}/test_autoencoder_branch.py::test_noise_is_standard_normal",
+    ),
+    Fault(
+        "classifiers of lower resolutions read one branch",
+        f"{ARCHITECTURES}/modality_pairing.py",
+        "logits.append(self.classifiers[index](x))",
+        "logits.append(self.classifiers[index](x if x.shape[2:] == skips[0].shape[2:] else torch.cat("
+        "[x.chunk(self.num_branches, 1)[0], *[0 * b for b in x.chunk(self.num_branches, 1)[1:]]], 1)))",
+        f"{NETWORKS}/test_modality_pairing.py::test_logits_of_every_resolution_read_both_branches",
+    ),
+)
+
+LOSS_FAULTS = (
+    Fault(
+        "the pairing loss gives branch A no gradient",
+        f"{LOSSES}/modality_pairing.py",
+        "return torch.cat(grads_a, 1).view(a.shape), torch.cat(grads_b, 1).view(b.shape)",
+        "return torch.zeros_like(a), torch.cat(grads_b, 1).view(b.shape)",
+        "tests/losses/test_modality_pairing.py",
+    ),
+)
+
+FAULTS = (*SEVERAL_PROCESSES, *TRAINING, *AUGMENTATIONS, *INITIAL_WEIGHTS, *NETWORK_FAULTS, *LOSS_FAULTS)
