@@ -14,6 +14,7 @@ from nnunet_ext.errors import UserError
 from nnunet_ext.files.atomic import atomic_folder, write_text_atomically
 from nnunet_ext.files.checkpoint import BEST, FINAL, atomic_checkpoint, configuration_of, read_checkpoint
 from nnunet_ext.files.json_object import read_json_object
+from nnunet_ext.plans.network_entry import HOST_NETWORKS, resolved_configuration
 
 # What nnU-Net's predictor reads, and what says how the weights came about. Optimizer state and loss curves stay behind.
 KEPT = (
@@ -25,6 +26,7 @@ KEPT = (
     "_best_ema",
 )
 OWN_NETWORKS = "nnunet_ext.architectures."
+HOST_TRAINER = "nnUNetTrainer"
 
 
 # What nnUNetv2_export_model_to_zip wants beside checkpoints and plans, and what post-processing needs; globs below the
@@ -48,7 +50,8 @@ def strip_model(model: Path, output: Path) -> list[tuple[Path, int, int]]:
     """Write a copy of a trained model that predicts the same and holds no training-only weights.
 
     A network says by ``training_only`` which submodules do not take part in predictions, and is built without them by
-    ``inference_only=True``; the copy's plans say so. Other networks of this package lose the optimizer's state alone.
+    ``inference_only=True``; the copy's plans say so. Other networks lose the optimizer's state alone; nnU-Net's own
+    networks then predict as models of ``nnUNetTrainer``, without this package.
 
     Args:
         model: Folder of a model as nnU-Net writes it, with ``plans.json`` and ``fold_*`` folders.
@@ -96,19 +99,20 @@ def plans_without_training_only(plans: Mapping[str, Any], configuration: str) ->
         configuration: Configuration of the model.
 
     Raises:
-        StripError: The plans lack the configuration, or the network is not one of this package.
+        StripError: The plans lack the configuration, or no trainer of this package trains the network.
     """
     new = deepcopy(dict(plans))
     if configuration not in new.get("configurations", {}):
         raise StripError(f"plans.json has no configuration '{configuration}', which the model was trained with.")
-    architecture = new["configurations"][configuration].get("architecture", {})
-    name = architecture.get("network_class_name", "nnU-Net's own network")
+    name = resolved_configuration(new, configuration)["architecture"]["network_class_name"]
+    if name in HOST_NETWORKS:
+        return new, ()
     network_class = pydoc.locate(name) if name.startswith(OWN_NETWORKS) else None
     if network_class is None:
-        raise StripError(f"The model's network is {name}; only networks of {OWN_NETWORKS[:-1]} can be stripped.")
+        raise StripError(f"The model's network is {name}, not one that a trainer of nnunet_ext trains.")
     without = tuple(getattr(network_class, "training_only", ()))
     if without:
-        architecture["arch_kwargs"]["inference_only"] = True
+        new["configurations"][configuration]["architecture"]["arch_kwargs"]["inference_only"] = True
     return new, without
 
 
@@ -125,5 +129,13 @@ def stripped_checkpoint(
     new = {key: checkpoint[key] for key in KEPT if key in checkpoint}
     prefixes = tuple(f"{name}." for name in without)
     new["network_weights"] = {k: v for k, v in checkpoint["network_weights"].items() if not k.startswith(prefixes)}
+    if (
+        resolved_configuration(dict(plans), checkpoint["init_args"]["configuration"])["architecture"][
+            "network_class_name"
+        ]
+        in HOST_NETWORKS
+    ):
+        # the network is nnU-Net's own, so nnU-Net predicts without this package
+        new["trainer_name"] = HOST_TRAINER
     new["init_args"] = {**checkpoint["init_args"], "plans": deepcopy(dict(plans))}
     return new

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from nnunet_ext.cli import app
 from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.testing import Case, make_trainer
 from nnunet_ext.trained.strip import StripError, strip_model
-from nnunet_ext.trainers import AutoencoderRegularizedTrainer, ModalityPairingTrainer
+from nnunet_ext.trainers import AutoencoderRegularizedTrainer, ModalityDropoutTrainer, ModalityPairingTrainer
 
 CASE = Case(regions=True)
 
@@ -215,3 +217,22 @@ def test_full_disk_is_one_message_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"/slim cannot be written: the disk of /.* is full"):
         strip_model(model, tmp_path / "slim")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_stripped_model_of_nnunets_own_network_predicts_without_this_package(tmp_path, monkeypatch):
+    model = trained_model(ModalityDropoutTrainer, tmp_path)
+    before, _ = predict(model, monkeypatch)
+    strip_model(model, tmp_path / "slim")
+    code = """
+import sys, torch
+sys.modules["nnunet_ext"] = None  # as if it were not installed
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
+predictor.initialize_from_trained_model_folder(sys.argv[1], (0, 1))
+image = torch.randn(4, 20, 18, 17, generator=torch.Generator().manual_seed(3))
+torch.save(predictor.predict_logits_from_preprocessed_data(image), sys.argv[2])
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "nnUNet_extTrainer"}
+    command = [sys.executable, "-c", code, str(tmp_path / "slim"), str(tmp_path / "logits.pt")]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert torch.equal(torch.load(tmp_path / "logits.pt"), before)
