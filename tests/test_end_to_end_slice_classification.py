@@ -95,7 +95,7 @@ def test_training_log_has_the_scores_of_slices(workspace):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_gate_lowers_whole_slices_and_leaves_the_others(architecture, predictions):
+def test_gate_lowers_some_slices_and_raises_none(architecture, predictions):
     gated, open_ = (probabilities(predictions[architecture, gate]) for gate in (True, False))
     assert list(gated) == list(open_)
     assert len(gated) == 3
