@@ -104,7 +104,7 @@ def plans_without_training_only(plans: Mapping[str, Any], configuration: str) ->
     new = deepcopy(dict(plans))
     if configuration not in new.get("configurations", {}):
         raise StripError(f"plans.json has no configuration '{configuration}', which the model was trained with.")
-    name = resolved_configuration(new, configuration)["architecture"]["network_class_name"]
+    name = _network_name(new, configuration)
     if name in HOST_NETWORKS:
         return new, ()
     network_class = pydoc.locate(name) if name.startswith(OWN_NETWORKS) else None
@@ -129,13 +129,12 @@ def stripped_checkpoint(
     new = {key: checkpoint[key] for key in KEPT if key in checkpoint}
     prefixes = tuple(f"{name}." for name in without)
     new["network_weights"] = {k: v for k, v in checkpoint["network_weights"].items() if not k.startswith(prefixes)}
-    if (
-        resolved_configuration(dict(plans), checkpoint["init_args"]["configuration"])["architecture"][
-            "network_class_name"
-        ]
-        in HOST_NETWORKS
-    ):
+    if _network_name(plans, checkpoint["init_args"]["configuration"]) in HOST_NETWORKS:
         # the network is nnU-Net's own, so nnU-Net predicts without this package
         new["trainer_name"] = HOST_TRAINER
     new["init_args"] = {**checkpoint["init_args"], "plans": deepcopy(dict(plans))}
     return new
+
+
+def _network_name(plans: Mapping[str, Any], configuration: str) -> str:
+    return resolved_configuration(dict(plans), configuration)["architecture"]["network_class_name"]
