@@ -115,7 +115,7 @@ def _check_dimension(dimension: int, plans: dict[str, Any]) -> None:
     axes = {name: len(resolved_configuration(plans, name)["patch_size"]) for name in plans["configurations"]}
     if dimension not in axes.values():
         known = ", ".join(f"{name} {number}" for name, number in axes.items())
-        raise PlansError(f"patch_size has {dimension} numbers, which fits no configuration: {known}.")
+        raise PlansError(f"patch_size has {dimension} numbers and fits no configuration. They have axes: {known}.")
 
 
 def _apply(changes: ConfigurationChanges, name: str, resolved: dict[str, Any], own: dict[str, Any]) -> None:

@@ -207,7 +207,9 @@ def _check_settings(
     patch_size = read_changes(values).patch_size
     if patch_size is not None and len(patch_size) not in axes.values():
         known = ", ".join(f"{name} {number}" for name, number in axes.items())
-        raise WorkflowError(f"patch_size has {len(patch_size)} numbers, which fits no configuration: {known}.")
+        raise WorkflowError(
+            f"patch_size has {len(patch_size)} numbers and fits no configuration. They have axes: {known}."
+        )
 
 
 def _images(choices: WorkflowChoices, dataset: Path) -> tuple[Path | None, Path | None]:

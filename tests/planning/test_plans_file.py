@@ -65,7 +65,7 @@ def test_changes_can_be_limited_to_a_configuration():
     [
         ({"patch_size": [9, 8, 8]}, r"patch_size \[9, 8, 8\] does not fit.*multiples of \[4, 4, 4\]"),
         ({"batch_size": 0}, "batch_size = 0"),
-        ({"patch_size": [8]}, "patch_size has 1 numbers, which fits no configuration: 3d 3"),
+        ({"patch_size": [8]}, r"patch_size has 1 numbers and fits no configuration\. They have axes: 3d 3"),
         ({"patch_size": []}, "patch_size has 0 numbers"),
         ({"patch_size": [8, 8, 400_000_000]}, "patch_size.2 = 400000000"),
         ({"batch_size": 100_000_000}, "batch_size = 100000000: input should be less than or equal to 10000"),
