@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from nnunet_ext.architectures.slice_classifier import SliceOutput
 from nnunet_ext.losses import (
     AutoencoderRegularizedLoss,
     FocalDiceLoss,
@@ -88,8 +89,13 @@ def test_loss_of_voxels_is_free_of_what_the_network_says_outside_the_mask(loss_c
 def test_loss_of_slices_is_free_of_what_the_network_says_of_ignored_slices(loss_class):
     loss_function = loss_class(0, regions=False, ignore_label=9)
     target = LABELS[..., None, None]
-    slice_logits = torch.tensor([[[1.0, -1.0, 0.5, NAN, 2.0]] * 2], requires_grad=True)  # shape: (1, 2, 5)
-    loss = loss_function(slice_logits, target)
+    plain = torch.tensor([[[1.0, -1.0, 0.5, 0.0, 2.0]] * 2])  # shape: (1, 2, 5)
+    slice_logits = plain.clone()
+    slice_logits[:, :, 3] = INFINITY  # nan would be the whole classifier's, and is told
+    slice_logits.requires_grad_()
+    shown = torch.ones(1, 1, 5, dtype=torch.bool)
+    loss = loss_function(SliceOutput(slice_logits, shown), target)
     loss.backward()
-    assert loss.isfinite()
+    torch.testing.assert_close(loss.detach(), loss_function(SliceOutput(plain, shown), target), rtol=0, atol=0)
     assert slice_logits.grad.isfinite().all()
+    assert not slice_logits.grad[:, :, 3].any()
