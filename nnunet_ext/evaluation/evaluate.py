@@ -22,7 +22,7 @@ from nnunet_ext.evaluation.markdown import summary_as_markdown
 from nnunet_ext.evaluation.overlays import cases_to_show, overlays
 from nnunet_ext.evaluation.summary import summarise
 from nnunet_ext.evaluation.surface_dice import parse_tolerances
-from nnunet_ext.files.atomic import atomic_files, atomic_path, write_text_atomically
+from nnunet_ext.files.atomic import atomic_files, atomic_path, check_writable, write_text_atomically
 from nnunet_ext.files.figure import save_figure
 from nnunet_ext.labels.dataset_labels import DatasetLabels, find_dataset_json, read_dataset_labels
 from nnunet_ext.parallel import map_cases
@@ -222,9 +222,10 @@ def _label_files(folder: Path, file_ending: str) -> dict[str, Path]:
 
 
 def _check_output(output: Path) -> None:
-    """Refuse to overwrite nnU-Net's own ``summary.json``, which other nnU-Net commands read."""
+    """Refuse what cannot be written, and to overwrite nnU-Net's own ``summary.json``, which its commands read."""
     summary = output / "summary.json"
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is not a folder.")
     if summary.is_file() and '"metric_per_case"' in summary.read_text(encoding="utf-8"):
         raise InputError(f"{summary}: is nnU-Net's own summary. Choose another output folder.")
+    check_writable(output)

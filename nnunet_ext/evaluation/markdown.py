@@ -1,5 +1,7 @@
 """``summary.md``: the aggregates as tables for people."""
 
+import html
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +37,7 @@ def summary_as_markdown(summary: dict[str, Any], comparison: pd.DataFrame | None
         comparison: From :func:`nnunet_ext.evaluation.comparison.compare`.
         other: Name of what it was compared with.
     """
-    parts = ["# Evaluation", "", *(f"- {line}" for line in measured_how(summary)), ""]
+    parts = ["# Evaluation", "", *(f"- {html.escape(line, quote=False)}" for line in measured_how(summary)), ""]
     regions = summary["regions"]
     for metric in next(iter(regions.values()))["metrics"]:
         rows = [
@@ -58,7 +60,7 @@ def summary_as_markdown(summary: dict[str, Any], comparison: pd.DataFrame | None
     headings = ["", "False-positive cases", "False-negative cases", "Both empty"]
     parts += ["## Cases with empty masks", "", *markdown_table(headings, empty), ""]
     if comparison is not None:
-        parts += [f"## Difference to {other}", "", *markdown_table(*comparison_cells(comparison)), ""]
+        parts += [f"## Difference to {plain_text(other)}", "", *markdown_table(*comparison_cells(comparison)), ""]
         parts += [COMPARISON_WORDS, ""]
     return "\n".join(parts)
 
@@ -154,9 +156,18 @@ def comparison_cells(comparison: pd.DataFrame) -> tuple[list[str], list[list[str
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table; all columns but the first are aligned to the right."""
+    """Lines of a Markdown table; all columns but the first are aligned to the right. Cells are plain text."""
     rule = ["---", *["---:"] * (len(headings) - 1)]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (headings, rule, *rows)]
+    return ["| " + " | ".join(map(plain_text, row)) + " |" for row in (headings, rule, *rows)]
+
+
+def plain_text(text: str) -> str:
+    """Text for a Markdown page that no viewer takes for HTML, a link, an image, code or emphasis; in one line.
+
+    Brackets and underscores stay as they are, since units and the inside of words need them.
+    """
+    special = re.sub(r"[\\`*|]|\](?=\()", r"\\\g<0>", " ".join(text.split()))
+    return html.escape(special, quote=False)
 
 
 def format_number(value: float | None) -> str:

@@ -77,6 +77,17 @@ def check_free(folder: Path) -> None:
         raise InputError(f"{folder} exists already. Delete it or choose another folder.")
 
 
+def check_writable(folder: Path) -> None:
+    """Check that files can be written to a folder, or that it can be made, before work is spent on them.
+
+    Raises:
+        InputError: They cannot; the message says why.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    with _incomplete(existing, folder):
+        pass
+
+
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Folder to write to instead of ``folder``; it becomes ``folder`` when the block ends without an error.

@@ -1,8 +1,12 @@
-"""Figures as image files."""
+"""Figures as images, in which names are drawn as they are spelt."""
 
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from nnunet_ext.files.atomic import atomic_path
 
@@ -14,4 +18,27 @@ def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
         InputError: It cannot be written; the message says why.
     """
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=dpi)
+        _save(figure, temporary, dpi=dpi)
+
+
+def png_of(figure: Figure, dpi: int = 150) -> bytes:
+    """A figure as the content of a PNG file."""
+    buffer = BytesIO()
+    _save(figure, buffer, dpi=dpi, format="png")
+    return buffer.getvalue()
+
+
+def names_as_they_are() -> Any:
+    """Context in which matplotlib takes no text for a formula: names of regions, channels and cases may hold ``$``.
+
+    :func:`save_figure` and :func:`png_of` draw so; axes that are drawn on before must be made in it, too. Axes with
+    formulas as labels, such as those that matplotlib gives logarithmic axes, must be labelled otherwise.
+    """
+    return rc_context({"text.parse_math": False})
+
+
+def _save(figure: Figure, target: Path | BytesIO, **options: Any) -> None:
+    with names_as_they_are():
+        for text in figure.findobj(Text):
+            text.set_parse_math(False)
+        figure.savefig(target, **options)

@@ -18,9 +18,9 @@ def try_lock(path: Path) -> int | None:
         Open file descriptor; closing it gives the lock back. None when another process has the lock.
 
     Raises:
-        OSError: The file system has no locks, or the file cannot be written.
+        OSError: The file system has no locks, the file cannot be written, or it is a link.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):  # which of the two depends on the system

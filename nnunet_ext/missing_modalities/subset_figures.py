@@ -6,7 +6,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from nnunet_ext.files.figure import save_figure
+from nnunet_ext.files.figure import names_as_they_are, save_figure
 
 
 def draw_heat_map(table: pd.DataFrame, path: Path) -> None:
@@ -17,11 +17,12 @@ def draw_heat_map(table: pd.DataFrame, path: Path) -> None:
         path: PNG to write.
     """
     figure = Figure(figsize=(2.5 + 1.1 * len(table.columns), 1.2 + 0.32 * len(table)), layout="constrained")
-    axes = figure.subplots()
-    sns.heatmap(table, vmin=0, vmax=1, annot=True, fmt=".2f", cmap="viridis", ax=axes, cbar_kws={"label": "Dice"})
+    with names_as_they_are():  # seaborn draws labels to see whether they overlap
+        axes = figure.subplots()
+        sns.heatmap(table, vmin=0, vmax=1, annot=True, fmt=".2f", cmap="viridis", ax=axes, cbar_kws={"label": "Dice"})
     axes.set(xlabel="", ylabel="")
-    axes.set_xticklabels(table.columns, rotation=20, ha="right", parse_math=False)
-    axes.set_yticklabels(table.index, rotation=0, parse_math=False)
+    axes.set_xticklabels(table.columns, rotation=20, ha="right")
+    axes.set_yticklabels(table.index, rotation=0)
     save_figure(figure, path)
 
 
@@ -42,7 +43,7 @@ def draw_shapley(shapley: pd.DataFrame, orders: int | None, path: Path) -> None:
     exact = "exact" if orders is None else f"estimated from {orders} random orders"
     axes.set(xlabel="", ylabel="Dice that a modality adds")
     axes.set_title(f"Shapley values ({exact}); bars mean, lines standard deviation, dots cases", fontsize=8)
-    axes.set_xticks(range(regions), shapley["region"].unique(), parse_math=False)
+    axes.set_xticks(range(regions), shapley["region"].unique())
     axes.axhline(0, color="0.3", linewidth=0.8)
     axes.legend(title=None, fontsize=7, frameon=False, ncols=min(modalities, 4))
     save_figure(figure, path)

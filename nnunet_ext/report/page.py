@@ -1,7 +1,6 @@
 """``nnunet_ext report``: settings, learning curves, scores and overlays of trained models on one page."""
 
 import base64
-import io
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ from nnunet_ext.evaluation.overlays import cases_to_show, overlays
 from nnunet_ext.evaluation.repeated_runs import over_runs
 from nnunet_ext.evaluation.summary import heading, measured, metrics_of, summarise
 from nnunet_ext.files.atomic import write_text_atomically
+from nnunet_ext.files.figure import png_of
 from nnunet_ext.report.learning_curves import learning_curves
 from nnunet_ext.trained.model_folder import (
     TrainedModel,
@@ -312,7 +312,5 @@ def _box_plots(results: dict[str, pd.DataFrame]) -> list[Picture]:
 
 
 def _picture(figure: Figure, description: str) -> Picture:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    encoded = base64.b64encode(buffer.getvalue()).decode()
+    encoded = base64.b64encode(png_of(figure, dpi=130)).decode()
     return Picture(f"data:image/png;base64,{encoded}", description)

@@ -37,6 +37,6 @@ def plot_reconstruction(rows: Mapping[str, np.ndarray], names: Sequence[str], fi
         for row, pictures in enumerate(rows.values()):
             axes[row, column].imshow(pictures[column], cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
             axes[row, column].set_axis_off()
-        axes[0, column].set_title(name, parse_math=False)
+        axes[0, column].set_title(name)
     figure.suptitle("; ".join(f"{number}: {name}" for number, name in enumerate(rows, 1)), fontsize=9)
     figure.savefig(file, dpi=100)

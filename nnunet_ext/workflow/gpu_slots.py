@@ -1,9 +1,11 @@
 """GPUs of one machine, each given to one job at a time."""
 
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from nnunet_ext.errors import UserError
@@ -26,12 +28,12 @@ def wait_for_gpus(
         The GPUs taken, in the order of ``devices``.
 
     Raises:
-        UserError: More GPUs are needed than there are.
+        UserError: More GPUs are needed than there are, or another user made the folder of the lock files.
     """
     if not 1 <= number <= len(devices):
         raise UserError(f"The job needs {number} GPUs, and `devices` has {len(devices)}: {list(devices)}.")
     if folder is None:
-        folder = Path(tempfile.gettempdir(), f"nnunet_ext_gpus_{os.getuid()}")
+        folder = _folder_of_this_user()
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         taken: dict[int, int] = {}
@@ -44,3 +46,17 @@ def wait_for_gpus(
         for lock in taken.values():
             os.close(lock)
         time.sleep(seconds_between_tries)
+
+
+def _folder_of_this_user() -> Path:
+    """Folder of the same name for all jobs of this user on this machine, where nobody else can have planted a link."""
+    folder = Path(tempfile.gettempdir(), f"nnunet_ext_gpus_{os.getuid()}")
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UserError(
+            f"{folder} is not a folder of yours that nobody else can write to. Delete it, or set TMPDIR to another "
+            "folder, the same for all workflows on this machine."
+        )
+    return folder

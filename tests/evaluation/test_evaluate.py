@@ -1,6 +1,8 @@
 """Scoring folders: outputs, options and bad input."""
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from label_cases import PLAIN_DATASET, tumour, write_dataset_json, write_folder, write_image
+from matplotlib.figure import Figure
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.evaluate import evaluate_folders
@@ -319,6 +322,39 @@ def test_bad_input_is_named_and_older_output_stays(folders, spoil, message):
     with pytest.raises(InputError, match=message):
         evaluate(folders)
     assert {path.name: path.read_bytes() for path in folders[2].iterdir()} == before
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("last", [(Figure, "savefig"), (pd.DataFrame, "to_csv")])
+@pytest.mark.parametrize("first_run", [True, False])
+def test_full_disk_is_one_message_and_older_output_stays(folders, last, first_run, monkeypatch):
+    """The disk is full when the second of the CSV files, or the figure, is written."""
+    if not first_run:
+        evaluate(folders)
+    before = {path.name: path.read_bytes() for path in folders[2].iterdir()} if not first_run else {}
+    write_image(folders[1] / "a.nii.gz", tumour(1))
+    monkeypatch.setattr(*last, full_disk)
+    with pytest.raises(InputError, match=r"out/\w+\.\w+ cannot be written: the disk of /.* is full"):
+        evaluate(folders)
+    assert {path.name: path.read_bytes() for path in folders[2].iterdir()} == before
+
+
+def test_output_that_cannot_be_written_is_known_before_the_work(folders, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("nnunet_ext.evaluation.evaluate.score_files", None)
+    with pytest.raises(InputError, match=r"file/out cannot be written: Not a directory"):
+        evaluate((*folders[:2], tmp_path / "file" / "out"))
+
+
+def test_cut_off_dataset_json_is_one_message(folders, tmp_path):
+    content = (tmp_path / "dataset.json").read_bytes()
+    (tmp_path / "dataset.json").write_bytes(content[:-20])
+    with pytest.raises(InputError, match=r"dataset\.json: not a dataset\.json of nnU-Net v2"):
+        evaluate(folders)
+    assert not folders[2].exists()
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])

@@ -5,6 +5,7 @@ import pytest
 from label_cases import tumour
 
 from nnunet_ext.evaluation.case import evaluate_masks
+from nnunet_ext.evaluation.comparison import compare
 from nnunet_ext.evaluation.markdown import format_number, summary_as_markdown
 from nnunet_ext.evaluation.summary import summarise
 
@@ -58,6 +59,25 @@ def test_markdown_names_convention_and_definition():
     assert "Convention for empty masks: `nan`" in page
     assert "## HD95 [mm], directed" in page
     assert "| tumour | 0.750 | 0.354 | 0.750 | 0.625 | 0.875 | 2 |" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("<script>a & b</script>", "&lt;script&gt;a &amp; b&lt;/script&gt;"),
+        ("![x](http://a)", "![x\\](http://a)"),
+        ("a|b*c*`d`", "a\\|b\\*c\\*\\`d\\`"),
+        ("tumor_core [1]", "tumor_core [1]"),
+        ("two\n# lines", "two # lines"),
+    ],
+)
+def test_names_are_plain_text_on_the_page(name, cell):
+    scores = metrics([0.5, 1.0]).assign(region=name)
+    page = summary_as_markdown(summarise(scores), compare(scores, scores), name)
+    rows = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| ") and "---" not in line]
+    assert f"| {cell}" in rows
+    assert f"## Difference to {cell}" in page
+    assert "<script>" not in page
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from nnunet_ext.files.atomic import (
     atomic_files,
     atomic_folder,
     atomic_path,
+    check_writable,
     disk_of,
     write_text_atomically,
 )
@@ -147,6 +148,15 @@ def test_file_where_a_folder_should_be_is_one_message(write, tmp_path):
 
     with pytest.raises(InputError, match=r"file/a cannot be written: (Not a directory|File exists): .*file"):
         attempt()
+
+
+def test_where_files_cannot_be_written_is_known_before(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path, tmp_path / "new" / "deep"):
+        check_writable(folder)
+    with pytest.raises(InputError, match=r"file/new cannot be written: Not a directory: .*file"):
+        check_writable(tmp_path / "file" / "new")
+    assert names(tmp_path) == ["file"]
 
 
 def test_source_that_cannot_be_read_is_named(tmp_path):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import pytest
 from other_process import holding
 
 from nnunet_ext.files.locks import try_lock
@@ -53,3 +54,10 @@ def test_lock_lives_with_the_command_and_not_with_its_workers(tmp_path):
         process.kill()
         os.kill(worker, signal.SIGKILL)
         process.communicate()
+
+
+def test_planted_link_is_not_followed(tmp_path):
+    (tmp_path / "lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="symbolic link"):
+        try_lock(tmp_path / "lock")
+    assert not (tmp_path / "victim").exists()

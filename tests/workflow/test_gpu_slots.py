@@ -1,8 +1,11 @@
 """GPUs of one machine, each with one job at a time."""
 
 import os
+import stat
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from other_process import holding
@@ -57,3 +60,40 @@ def test_bad_list_of_gpus_is_an_error(tmp_path):
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr == "Error: 'a' is not a list of numbers such as 0,1,2.\n"
+
+
+def planted(folder):
+    folder.with_name("theirs").mkdir()
+    folder.symlink_to(folder.with_name("theirs"))
+
+
+def open_to_all(folder):
+    folder.mkdir()
+    folder.chmod(0o777)
+
+
+@pytest.mark.parametrize("make", [planted, open_to_all, Path.touch])
+def test_folder_that_others_can_write_to_is_refused(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = tmp_path / f"nnunet_ext_gpus_{os.getuid()}"
+    make(folder)
+    with pytest.raises(UserError, match="is not a folder of yours that nobody else can write to"):
+        wait_for_gpus([0], 1)
+    assert not list(tmp_path.rglob("gpu0.lock"))
+
+
+def test_folder_of_another_user_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    me = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: me + 1)
+    (tmp_path / f"nnunet_ext_gpus_{me + 1}").mkdir(mode=0o700)
+    with pytest.raises(UserError, match="is not a folder of yours"):
+        wait_for_gpus([0], 1)
+
+
+def test_folder_in_the_place_for_temporary_files_is_the_users_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert wait_for_gpus([3], 1) == [3]
+    folder = tmp_path / f"nnunet_ext_gpus_{os.getuid()}"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert lock_of(folder, 3).is_file()
