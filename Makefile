@@ -11,8 +11,10 @@ TEST_PROCESSES ?= 2
 # the files' dates are; an editable installation also depends on where the checkout is.
 INSTALLED := .venv/installed-$(shell (pwd; cat setup.cfg pyproject.toml) | cksum | cut -d ' ' -f 1)
 
-# one thread a process; the tests of a file stay together, since some share a fixture of minutes
-PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+# one thread a process; the tests of a file stay together, since some share a fixture of minutes, and files are begun in
+# the order of tests/conftest.py, not those with most tests first
+PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) \
+	--dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow test-hosts mutants lint clean

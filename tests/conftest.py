@@ -8,6 +8,11 @@ from workspace import Workspace
 PHANTOM = "Dataset999_Phantom"
 
 
+def pytest_collection_modifyitems(items):
+    """The files that take minutes first: of two processes that share the files, none then ends long after the other."""
+    items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
+
+
 @pytest.fixture(scope="session")
 def preprocessed_phantom(tmp_path_factory) -> Workspace:
     """The phantom, planned and preprocessed once: five training cases, three test cases, the last without rim."""

@@ -30,7 +30,7 @@ PROPERTIES = {
 
 
 def segmentation_of(probabilities, regions):
-    """Labels from mean probabilities, written out for the labels of tests/cases.py."""
+    """Labels from mean probabilities, written out for the labels of nnunet_ext.testing."""
     if not regions:
         return probabilities.argmax(0)
     whole, core, enhancing = probabilities > 0.5

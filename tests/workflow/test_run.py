@@ -17,7 +17,10 @@ from nnunet_ext.planning.plans_file import parse_assignments
 from nnunet_ext.planning.plans_name import plans_name
 
 SNAKEMAKE = shutil.which("snakemake", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
-pytestmark = pytest.mark.skipif(SNAKEMAKE is None, reason='Snakemake is not installed: pip install ".[workflow]"')
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(SNAKEMAKE is None, reason='Snakemake is not installed: pip install ".[workflow]"'),
+]
 
 DATASET, TRAINER, EPOCHS, FOLDS = "Dataset999_Phantom", "ModalityPairingTrainer", 4, (0, 1)
 SETTINGS = (
