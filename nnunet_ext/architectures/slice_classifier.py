@@ -12,6 +12,8 @@ from dynamic_network_architectures.building_blocks.helper import convert_conv_op
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU
 from torch import Tensor, nn
 
+from nnunet_ext.architectures.precision import precise_type
+
 
 class SliceOutput(NamedTuple):
     """What the losses of slices need.
@@ -143,7 +145,7 @@ class SliceClassifier(nn.Module):
         # Linear operations commute with the mean over the plane (the convolution, up to its padding), a ReLU and a norm
         # of the whole volume do not. So the block above needs every voxel, and the mean stands at the first place that
         # changes nothing: directly behind its ReLU. Everything below works on vectors of one value a slice.
-        x = x.mean(self.plane_axes, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+        x = x.mean(self.plane_axes, keepdim=True, dtype=precise_type(x))
         # Half precision would save nothing on so few values.
         with torch.autocast(x.device.type, enabled=False):
             x, _ = self.lstm(self.upsample(x).flatten(2)[:, :, :slices].transpose(1, 2))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nnunet_ext.architectures.method_network import MethodNetwork
 from nnunet_ext.architectures.network_output import NetworkOutput
+from nnunet_ext.architectures.precision import at_least_float32
 from nnunet_ext.architectures.slice_classifier import (
     FIRST_RULE,
     TODAYS_RULE,
@@ -128,7 +129,7 @@ class SliceNetwork(MethodNetwork):
             spatial = [2 + axis for axis in axes]
             logits, slice_logits = self._pass(x.flip(spatial))
             # eight half-precision maps are summed in float32
-            logits = logits.flip(spatial).to(torch.promote_types(logits.dtype, torch.float32))
+            logits = at_least_float32(logits.flip(spatial))
             total = logits if total is None else total + logits
             if slice_logits is not None:
                 slice_logits = slice_logits.flip(2) if self.slice_axis in axes else slice_logits

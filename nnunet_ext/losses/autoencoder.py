@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnunet_ext.architectures.autoencoder_branch import AutoencoderOutput
+from nnunet_ext.architectures.precision import at_least_float32
 from nnunet_ext.losses.composite import CompositeLoss
-from nnunet_ext.losses.precision import at_least_float32
 from nnunet_ext.losses.squared_dice import EPSILON, SquaredDiceLoss
 from nnunet_ext.losses.target import TargetFormat, mean_of_counted, zero_uncounted
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunet_ext.losses.precision import at_least_float32
+from nnunet_ext.architectures.precision import at_least_float32
 from nnunet_ext.losses.target import TargetFormat, mean_of_counted, zero_uncounted
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnunet_ext.losses.precision import at_least_float32
+from nnunet_ext.architectures.precision import at_least_float32
 
 # Elements of one sample handled at a time: 16 MiB in float32. The feature maps of a published patch hold 67 million
 # elements a sample, and a float32 copy of them at the moment of highest memory use would raise the peak of training.

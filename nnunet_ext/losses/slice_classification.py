@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnunet_ext.architectures.precision import at_least_float32
 from nnunet_ext.architectures.slice_classifier import SliceOutput
 from nnunet_ext.losses.focal import FocalLoss, binary_focal
-from nnunet_ext.losses.precision import at_least_float32
 from nnunet_ext.losses.squared_dice import SquaredDiceLoss
 from nnunet_ext.losses.target import TargetFormat, mean_of_counted, zero_uncounted
 

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from nnunet_ext.losses.precision import at_least_float32
+from nnunet_ext.architectures.precision import at_least_float32
 from nnunet_ext.losses.target import TargetFormat, zero_uncounted
 
 EPSILON = 1e-5

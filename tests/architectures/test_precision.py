@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nnunet_ext.losses.precision import at_least_float32
+from nnunet_ext.architectures.precision import at_least_float32
 
 
 @pytest.mark.parametrize(
