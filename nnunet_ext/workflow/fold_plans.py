@@ -78,7 +78,8 @@ def _as_trained(
 
 
 def _as_json(plans: dict[str, Any]) -> dict[str, Any]:
-    return json.loads(json.dumps(plans))
+    # other people's trainers may put tuples, NumPy's numbers or classes there
+    return json.loads(json.dumps(plans, default=str))
 
 
 def _of(plans: dict[str, Any], configuration: str) -> dict[str, Any]:
