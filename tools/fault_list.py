@@ -183,7 +183,7 @@ NETWORK_FAULTS = (
     Fault(
         "the classifier takes the maximum over the plane",
         f"{ARCHITECTURES}/slice_classifier.py",
-        "x = x.mean(self.plane_axes, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))",
+        "x = x.mean(self.plane_axes, keepdim=True, dtype=precise_type(x))",
         "x = x.amax(self.plane_axes, keepdim=True).to(torch.promote_types(x.dtype, torch.float32))",
         f"{NETWORKS}/test_slice_classifier_literal.py::test_slice_logits_equal_the_literal_table",
     ),
