@@ -26,6 +26,7 @@ BRATS_CHANNELS = {
 }
 BRATS_COLOURS = {"whole tumor": "limegreen", "tumor core": "red", "enhancing tumor": "gold"}
 OTHER_COLOURS = ("red", "limegreen", "gold", "dodgerblue", "magenta", "cyan", "orange", "white")
+REFERENCE_WORDS = "reference, beside the prediction"
 RING = 3  # voxels around a region that it is compared with, where a channel is chosen by contrast
 BACKGROUND = 0.05  # of the range of an image; what is darker all around is cut off
 MARGIN = 4  # voxels around the head
@@ -70,7 +71,7 @@ def cases_to_show(metrics: pd.DataFrame) -> dict[str, str]:
 
 def overlays(
     cases: Mapping[str, str], image_folder: Path, references: Mapping[str, Path], predictions: Mapping[str, Path],
-    labels: DatasetLabels,
+    labels: DatasetLabels, *, with_legend: bool = True,
 ) -> Figure:  # fmt: skip
     """A row a case and channel: the image, the reference's contours on it, and the prediction's over the reference's.
 
@@ -78,11 +79,12 @@ def overlays(
     the prediction where the reference has none. Slices are cut to the head.
 
     Args:
-        cases: Heading -> case identifier; at least one.
+        cases: Heading -> case identifier; at least one. An empty heading leaves the row without words.
         image_folder: Folder with ``<case>_0000<ending>`` and so on.
         references: Case -> label image.
         predictions: Case -> label image.
         labels: The data set's labels.
+        with_legend: Whether the figure says whose contours are whose; where many are shown, one legend does for all.
 
     Raises:
         InputError: A file is missing or unreadable, or images and labels differ in shape.
@@ -91,22 +93,22 @@ def overlays(
     rows = []
     for heading, name in cases.items():
         case = _read_case(name, image_folder, references[name], predictions[name], labels)
-        rows += [
-            (f"{heading}\n{name}", case, channel, regions) for channel, regions in _channel_rows(case, labels, names)
-        ]
-    figure = Figure(figsize=(8.4, 2.8 * len(rows) + 0.5), layout="constrained")
+        label = f"{heading}\n{name}" if heading else ""
+        rows += [(label, case, channel, regions) for channel, regions in _channel_rows(case, labels, names)]
+    figure = Figure(figsize=(8.4, 2.8 * len(rows) + 0.5 * with_legend), layout="constrained")
     colours = region_colours(labels)
     for axes_of_row, (label, case, channel, regions) in zip(
         figure.subplots(len(rows), 3, squeeze=False), rows, strict=True
     ):
         _draw_row(axes_of_row, case, channel, names[channel], regions, colours)
         axes_of_row[0].set_ylabel(label, fontsize=9)
-    handles = [Line2D([], [], color=colours[region.name], label=region.name) for region in labels.regions]
-    handles.append(Line2D([], [], color="white", linestyle=":", label="reference, beside the prediction"))
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(4, len(handles)), fontsize=10, facecolor="black",
-        labelcolor="white",
-    )  # fmt: skip
+    if with_legend:
+        handles = [Line2D([], [], color=colours[region.name], label=region.name) for region in labels.regions]
+        handles.append(Line2D([], [], color="white", linestyle=":", label=REFERENCE_WORDS))
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=min(4, len(handles)), fontsize=10, facecolor="black",
+            labelcolor="white",
+        )  # fmt: skip
     return figure
 
 

@@ -1,17 +1,15 @@
 """``nnunet_ext report``: settings, learning curves, scores and overlays of trained models on one page."""
 
-import base64
 import json
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from nnunet_ext import __version__
 from nnunet_ext.errors import InputError
@@ -28,56 +26,24 @@ from nnunet_ext.evaluation.markdown import (
     format_number,
     measured_how,
 )
-from nnunet_ext.evaluation.overlays import cases_to_show, overlays
+from nnunet_ext.evaluation.overlays import region_colours
 from nnunet_ext.evaluation.repeated_runs import over_runs
-from nnunet_ext.evaluation.summary import heading, measured, metrics_of, summarise
+from nnunet_ext.evaluation.summary import METRICS, heading, measured, metrics_of, summarise
 from nnunet_ext.files.atomic import write_text_atomically
-from nnunet_ext.files.figure import png_of
+from nnunet_ext.plans.network_entry import PlansError, resolved_configuration
+from nnunet_ext.report.cases import case_overlays, case_table
 from nnunet_ext.report.learning_curves import learning_curves
+from nnunet_ext.report.section import Cell, Picture, Section, Table, picture
 from nnunet_ext.trained.model_folder import (
     TrainedModel,
     find_model_folders,
     nnunet_folder,
     read_model,
-    settings_unlike_paper,
 )
+from nnunet_ext.trained.unlike_paper import unlike_paper
 
 # shorter than in summary.md, so that a table fits a phone
 STATISTIC_HEADINGS = {"mean": "Mean", "std": "SD", "median": "Median", "q25": "Q25", "q75": "Q75", "n": "n"}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as a data address, with the words for those who do not see it."""
-
-    source: str
-    description: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """Headings and rows of text; the first column holds row headings. A wide one does not share its line."""
-
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    caption: str = ""
-    wide: bool = False
-
-
-@dataclass
-class Section:
-    """Part of the page about one model, or about the models of one data set together."""
-
-    title: str
-    anchor: str
-    notes: list[str] = field(default_factory=list)
-    facts: Table | None = None
-    settings: Table | str | None = None
-    curves: list[Picture] = field(default_factory=list)
-    how: list[str] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    plots: list[Picture] = field(default_factory=list)
-    overlay: Picture | None = None
 
 
 def write_report(
@@ -124,7 +90,7 @@ def write_report(
             found = score_files(*files, model.labels, convention, hd95_choice, num_processes, lesions=lesions, nsd=nsd)
             scores[index] = found.metrics
             _add_scores(section, found)
-            _add_overlay(model, section, found.metrics, images)
+            _add_cases(model, section, found.metrics, images, *files)
         sections.append(section)
     together = _compared(models, names, scores)
     template = Environment(
@@ -148,10 +114,15 @@ def _short_names(models: Sequence[TrainedModel]) -> list[str]:
 
 
 def _describe(model: TrainedModel, section: Section) -> None:
-    configuration = model.plans.get("configurations", {}).get(model.name.split("__")[-1], {})
+    configuration: dict[str, Any] = {}
+    with suppress(PlansError, KeyError):
+        configuration = resolved_configuration(model.plans, model.configuration)
     folds = [
         f"{fold.name} ({len(fold.curves.get('train_losses', []))} epochs{'' if fold.finished else ', not finished'})"
         for fold in model.folds
+    ]
+    versions = [
+        ", ".join(f"{name} {value}" for name, value in fold.machine.items() if name != "device") for fold in model.folds
     ]
     facts = {
         "Data set": model.dataset,
@@ -159,17 +130,21 @@ def _describe(model: TrainedModel, section: Section) -> None:
         "Folds": ", ".join(folds),
         "Patch size": str(configuration.get("patch_size", "n/a")),
         "Batch size": str(configuration.get("batch_size", "n/a")),
+        "Parameters": f"{_parameters(model)}, those for training alone included",
+        "Time of an epoch": f"{_epoch_time(model)}, validation included; median",
+        "Device": _distinct(fold.machine.get("device", "") for fold in model.folds),
+        "Versions": _distinct(versions),
     }
     section.facts = Table([], [list(fact) for fact in facts.items()])
-    unlike = settings_unlike_paper(model)
+    unlike = unlike_paper(model)
     if unlike is None:
         section.settings = "A trainer without a paper in this package; its settings are nnU-Net's or its own."
     elif not unlike:
-        section.settings = "All settings are the paper's."
+        section.settings = "All settings are the paper's, and so are patch, batch and width where it states them."
     else:
         rows = [[name, json.dumps(value), json.dumps(paper)] for name, (value, paper) in unlike.items()]
         section.settings = Table(["Setting", "This model", "Paper"], rows)
-    section.curves = [_picture(figure, title) for title, figure in learning_curves(model.folds).items()]
+    section.curves = [picture(figure, title) for title, figure in learning_curves(model.folds).items()]
     unfinished = [fold.name for fold in model.folds if not fold.finished]
     if unfinished:
         section.notes.append(f"Training of fold {', '.join(unfinished)} has not finished.")
@@ -214,25 +189,44 @@ def _add_scores(section: Section, scores: Scores) -> None:
     section.tables.append(Table(["", *kinds.values()], rows, "Cases with empty masks"))
     section.plots = _box_plots({section.title: metrics})
     if scores.lesions is not None:
-        section.plots.append(_picture(detection_plot(scores.lesions), "Lesions found by volume, one panel a region"))
+        section.plots.append(picture(detection_plot(scores.lesions), "Lesions found by volume, one panel a region"))
 
 
-def _add_overlay(model: TrainedModel, section: Section, metrics: pd.DataFrame, images: Path | None) -> None:
+def _parameters(model: TrainedModel) -> str:
+    numbers = [fold.num_parameters for fold in model.folds if fold.num_parameters]
+    return f"{numbers[0] / 1e6:.2f} M" if numbers else "n/a"
+
+
+def _epoch_time(model: TrainedModel) -> str:
+    seconds = [fold.epoch_seconds for fold in model.folds if fold.epoch_seconds is not None]
+    if not seconds:
+        return "n/a"
+    shown = dict.fromkeys(f"{value:.0f}" if value >= 10 else f"{value:.1f}" for value in (min(seconds), max(seconds)))
+    return f"{' to '.join(shown)} s"
+
+
+def _distinct(values: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(value for value in values if value)) or "n/a"
+
+
+def _add_cases(
+    model: TrainedModel,
+    section: Section,
+    metrics: pd.DataFrame,
+    images: Path | None,
+    references: dict[str, Path],
+    predictions: dict[str, Path],
+) -> None:
+    """Table of the cases, with links to overlays where there are images."""
     folder = images or nnunet_folder("nnUNet_raw", model.dataset, "imagesTr")
-    shown = cases_to_show(metrics)
+    pictures: dict[str, Picture] = {}
     if folder is None:
         section.notes.append("No overlays: the images were not found. Set nnUNet_raw or name their folder (--images).")
-    elif shown:
-        files: list[dict[str, Path]] = [{}, {}]
-        for fold in reversed(model.folds):
-            files[0].update(fold.references)
-            files[1].update({case: fold.predictions[case] for case in fold.references})
-        try:
-            figure = overlays(shown, folder, files[0], files[1], model.labels)
-        except InputError as error:  # images are the one input that a report can do without
-            section.notes.append(f"No overlays: {error}")
-            return
-        section.overlay = _picture(figure, f"Slices of {', '.join(f'{case}: {word}' for word, case in shown.items())}")
+    else:
+        pictures, problems = case_overlays(metrics, folder, references, predictions, model.labels, section.anchor)
+        section.notes += problems
+    section.overlays, section.legend = list(pictures.values()), region_colours(model.labels)
+    section.cases = case_table(metrics, {case: shown.anchor for case, shown in pictures.items()})
 
 
 def _compared(models: Sequence[TrainedModel], names: Sequence[str], scores: dict[int, pd.DataFrame]) -> list[Section]:
@@ -254,6 +248,7 @@ def _compared(models: Sequence[TrainedModel], names: Sequence[str], scores: dict
             continue
         own = [names[i].removeprefix(f"{dataset}/") for i in indices]
         shared = {name: scores[i][scores[i]["case"].isin(common)] for name, i in zip(own, indices, strict=True)}
+        section.tables.append(_means_side_by_side(shared))
         section.plots = _box_plots(shared)
         first, *others = shared
         for other in others:
@@ -261,6 +256,26 @@ def _compared(models: Sequence[TrainedModel], names: Sequence[str], scores: dict
             section.tables.append(Table(*cells, f"{other} minus {first}", wide=True))
         section.how = [COMPARISON_WORDS.replace("this result minus the other", "the second minus the first model")]
     return sections
+
+
+def _means_side_by_side(results: dict[str, pd.DataFrame]) -> Table:
+    """Mean and standard deviation over the cases, a row a region and metric and a column a model."""
+    summaries = {name: summarise(metrics) for name, metrics in results.items()}
+    first = next(iter(summaries.values()))
+    shared = [metric for metric in METRICS if all(metric in metrics for metrics in results.values())]
+    rows = [
+        [
+            region,
+            heading(metric, first),
+            *(
+                f"{format_number(values['mean'])} ± {format_number(values['std'])}"
+                for values in (summary["regions"][region]["metrics"][metric] for summary in summaries.values())
+            ),
+        ]
+        for metric in shared
+        for region in first["regions"]
+    ]
+    return Table(["Region", "Metric", *results], rows, "Means ± standard deviation over the cases", wide=True)
 
 
 def _repeated(models: Sequence[TrainedModel], names: Sequence[str], scores: dict[int, pd.DataFrame]) -> list[Section]:
@@ -292,7 +307,7 @@ def _repeated(models: Sequence[TrainedModel], names: Sequence[str], scores: dict
 
 
 def _overview(models: Sequence[TrainedModel], names: Sequence[str], scores: dict[int, pd.DataFrame]) -> Table:
-    rows = []
+    rows: list[list[str | Cell]] = []
     for index, model in enumerate(models):
         folds = ", ".join(fold.name for fold in model.folds)
         means: pd.Series[Any] | dict[str, float] = {}
@@ -301,16 +316,12 @@ def _overview(models: Sequence[TrainedModel], names: Sequence[str], scores: dict
             means = scores[index].groupby("region", sort=False)["dice"].mean()
             cases = str(scores[index]["case"].nunique())
         dice = ", ".join(f"{region} {format_number(float(mean))}" for region, mean in means.items())
-        rows.append([names[index], folds, cases, dice or "n/a"])
-    return Table(["Model", "Folds", "Validation cases", "Mean Dice"], rows)
+        row = [folds, cases, dice or "n/a", _parameters(model), _epoch_time(model)]
+        rows.append([Cell(names[index], f"model-{index}"), *row])
+    return Table(["Model", "Folds", "Validation cases", "Mean Dice", "Parameters", "Epoch"], rows)
 
 
 def _box_plots(results: dict[str, pd.DataFrame]) -> list[Picture]:
     first = next(iter(results.values()))
     how = measured(first)
-    return [_picture(box_plots(results, [metric]), f"Box plot: {heading(metric, how)}") for metric in metrics_of(first)]
-
-
-def _picture(figure: Figure, description: str) -> Picture:
-    encoded = base64.b64encode(png_of(figure, dpi=130)).decode()
-    return Picture(f"data:image/png;base64,{encoded}", description)
+    return [picture(box_plots(results, [metric]), f"Box plot: {heading(metric, how)}") for metric in metrics_of(first)]

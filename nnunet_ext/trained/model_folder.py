@@ -2,17 +2,16 @@
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.files.checkpoint import CHECKPOINTS, FINAL, read_checkpoint
 from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.labels.dataset_labels import DatasetLabels, read_dataset_labels
-from nnunet_ext.plans.settings import PLANS_KEY, settings_as_json
-from nnunet_ext.trainers import TRAINERS
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,8 @@ class Fold:
         finished: Whether training ran to its end.
         predictions: Case -> validation prediction.
         references: Case -> reference, for those that were found.
+        num_parameters: Numbers of the network's weights, those for training alone included; None without a checkpoint.
+        machine: What the training ran on: ``"device"``, and versions by the library's name, as far as they are known.
     """
 
     name: str
@@ -32,6 +33,17 @@ class Fold:
     finished: bool
     predictions: dict[str, Path]
     references: dict[str, Path]
+    num_parameters: int | None = None
+    machine: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def epoch_seconds(self) -> float | None:
+        """Median time of an epoch with its validation, in seconds; None where it was not logged."""
+        times = zip(
+            self.curves.get("epoch_start_timestamps", []), self.curves.get("epoch_end_timestamps", []), strict=False
+        )
+        seconds = [end - start for start, end in times]
+        return median(seconds) if seconds else None
 
 
 @dataclass(frozen=True)
@@ -60,11 +72,15 @@ class TrainedModel:
         return self.folder.name
 
     @property
+    def configuration(self) -> str:
+        """Name of the configuration, for example ``"3d_fullres"``."""
+        return self.name.split("__")[-1]
+
+    @property
     def training(self) -> str:
         """What repeated runs share: data set, trainer, configuration, and everything in the plans but their name."""
         plans = {key: value for key, value in self.plans.items() if key != "plans_name"}
-        configuration = self.name.split("__")[-1]
-        return json.dumps([self.dataset, self.trainer, configuration, plans], sort_keys=True)
+        return json.dumps([self.dataset, self.trainer, self.configuration, plans], sort_keys=True)
 
 
 def find_model_folders(paths: Sequence[Path]) -> list[Path]:
@@ -105,22 +121,6 @@ def read_model(folder: Path, reference: Path | None = None) -> TrainedModel:
     return TrainedModel(folder, dataset, folder.name.split("__")[0], plans, labels, folds)
 
 
-def settings_unlike_paper(model: TrainedModel) -> dict[str, tuple[Any, Any]] | None:
-    """Settings that differ from the paper's: name -> (value of this model, value of the paper).
-
-    Returns:
-        None for a trainer that is not one of this package, which has no paper.
-    """
-    trainer = next((trainer for trainer in TRAINERS if trainer.__name__ == model.trainer), None)
-    if trainer is None:
-        return None
-    # the paper's settings as this data set fills them in (modality groups and the like)
-    resolved = trainer.settings_for({}, dict(model.labels.content), [])
-    paper = json.loads(json.dumps(settings_as_json(resolved)))
-    trained_with = {**paper, **model.plans.get(PLANS_KEY, {})}
-    return {name: (value, paper.get(name)) for name, value in trained_with.items() if value != paper.get(name)}
-
-
 def nnunet_folder(variable: str, *parts: str) -> Path | None:
     """Folder below one of nnU-Net's three paths; None where the variable or the folder does not exist."""
     root = os.environ.get(variable)
@@ -152,10 +152,29 @@ def _read_fold(folder: Path, file_ending: str, dataset: str, reference: Path | N
         found = next((path for path in candidates if path.is_file()), None)
         if found is not None:
             references[case] = found
-    curves = _read_curves(checkpoint) if checkpoint else {}
-    finished = checkpoint is not None and checkpoint.name == FINAL
-    return Fold(folder.name.removeprefix("fold_"), curves, finished, predictions, references)
+    curves, num_parameters = _read_checkpoint(checkpoint) if checkpoint else ({}, None)
+    return Fold(
+        name=folder.name.removeprefix("fold_"),
+        curves=curves,
+        finished=checkpoint is not None and checkpoint.name == FINAL,
+        predictions=predictions,
+        references=references,
+        num_parameters=num_parameters,
+        machine=_read_machine(folder / "debug.json"),
+    )
 
 
-def _read_curves(checkpoint: Path) -> dict[str, list[float]]:
-    return dict(read_checkpoint(checkpoint, ("logging",), weights=False)["logging"])
+def _read_machine(debug: Path) -> dict[str, str]:
+    """Device and versions from the file of nnU-Net's that lists all attributes of the trainer."""
+    content = read_json_object(debug) if debug.is_file() else {}
+    device = content.get("gpu_name") or content.get("device")
+    versions = {name: content.get(f"{name}_version") for name in ("nnunet_ext", "nnunetv2", "torch", "cudnn")}
+    return {name: str(value) for name, value in {"device": device, **versions}.items() if value not in (None, "None")}
+
+
+def _read_checkpoint(checkpoint: Path) -> tuple[dict[str, list[float]], int | None]:
+    """nnU-Net's log, and the number of weights."""
+    content = read_checkpoint(checkpoint, ("logging",), weights=False)
+    weights = content.get("network_weights", {}).values()
+    number = sum(weight.numel() for weight in weights if weight.is_floating_point())
+    return dict(content["logging"]), number or None

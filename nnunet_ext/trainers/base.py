@@ -3,6 +3,7 @@
 import math
 from contextlib import nullcontext
 from copy import deepcopy
+from importlib.metadata import version
 from os.path import join
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -12,6 +13,7 @@ from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from nnunet_ext import __version__
 from nnunet_ext.augmentation.modality_dropout import ModalityDropout, resolve_modality_dropout
 from nnunet_ext.files.checkpoint import atomic_checkpoint, read_to_continue
 from nnunet_ext.host.trainer import HostTrainer
@@ -80,6 +82,8 @@ class MethodTrainer(HostTrainer):
         # before nnU-Net's __init__, so that an error leaves no folder behind
         plans, settings, notes = self.prepare_plans(plans, configuration, dataset_json)
         super().__init__(plans, configuration, fold, dataset_json, device)
+        # nnU-Net writes a trainer's attributes into debug.json, and no version but that of PyTorch
+        self.nnunet_ext_version, self.nnunetv2_version = __version__, version("nnunetv2")
         self.settings = settings
         self.enable_deep_supervision = self.deep_supervision
         self.num_epochs = settings.num_epochs

@@ -13,8 +13,14 @@ from nnunet_ext.errors import InputError
 from nnunet_ext.report.learning_curves import learning_curves
 from nnunet_ext.report.page import write_report
 from nnunet_ext.testing import Case
-from nnunet_ext.trained.model_folder import find_model_folders, read_model, settings_unlike_paper
-from nnunet_ext.trainers import TRAINERS, ModalityPairingTrainer
+from nnunet_ext.trained.model_folder import find_model_folders, read_model
+from nnunet_ext.trained.unlike_paper import plans_unlike_paper, settings_unlike_paper, unlike_paper
+from nnunet_ext.trainers import (
+    TRAINERS,
+    AttentionFusionTrainer,
+    AutoencoderRegularizedTrainer,
+    ModalityPairingTrainer,
+)
 
 LOG = {"train_losses": [0.2, -0.1], "val_losses": [0.3, 0.0], "ema_fg_dice": [0.1, 0.2], "lrs": [0.01, 0.005]}
 COMPONENTS = {"loss_segmentation": [0.3, 0.1], "loss_modality_pairing": [-0.2, -0.4]}
@@ -51,7 +57,12 @@ def make_model(
         plans = ModalityPairingTrainer.prepare_plans(plans, "3d", CASE.dataset_json)[0]
     (model / "plans.json").write_text(json.dumps(plans))
     (model / "dataset.json").write_text(json.dumps(CASE.dataset_json))
-    torch.save({"logging": LOG | COMPONENTS}, model / f"fold_{fold}" / "checkpoint_final.pth")
+    times = {"epoch_start_timestamps": [0, 30, 60], "epoch_end_timestamps": [20, 42, 73]}
+    weights = {"a": torch.zeros(1000, 250), "number": torch.zeros(5, dtype=torch.long)}
+    torch.save(
+        {"logging": LOG | COMPONENTS | times, "network_weights": weights},
+        model / f"fold_{fold}" / "checkpoint_final.pth",
+    )
     return model
 
 
@@ -63,7 +74,7 @@ def report(tmp_path, *results, **kwargs):
 def test_page_needs_no_other_file_and_no_network(tmp_path):
     make_model(tmp_path, {"a": tumour(), "b": tumour(1)})
     page = report(tmp_path)
-    assert set(re.findall(r'(?:src|href)="(.{5})', page)) == {"data:"}
+    assert set(re.findall(r'(?:src|href)="(.{5})', page)) == {"data:", "#mode"}
     assert not re.search(r"https?://|<link|<script|@import|url\(", page)
     assert 'name="viewport"' in page
 
@@ -88,10 +99,60 @@ def test_convention_and_definition_can_be_chosen(tmp_path):
     assert "brats2020" not in page
 
 
-def test_settings_of_the_paper_are_said_to_be_so(tmp_path):
-    folder = make_model(tmp_path, {})
-    assert settings_unlike_paper(read_model(folder)) == {}
+def published_plans(trainer, **changes):
+    """Plans with the patch, batch and width that a paper states; the images' axes are turned."""
+    plan = CASE.plans["configurations"]["3d"]
+    planned = {"features_per_stage": [32, 64, 128]}
+    plan = plan | {"patch_size": [128, 160, 192], "batch_size": 1, **changes}
+    plan["architecture"] = plan["architecture"] | {"arch_kwargs": plan["architecture"]["arch_kwargs"] | planned}
+    plans = CASE.plans | {"configurations": {"3d": plan}, "transpose_forward": [0, 2, 1]}
+    return json.loads(json.dumps(trainer.prepare_plans(plans, "3d", CASE.dataset_json)[0]))
+
+
+def test_model_as_the_paper_has_it_is_said_to_be_so(tmp_path):
+    folder = make_model(tmp_path, {}, trainer="AutoencoderRegularizedTrainer")
+    (folder / "plans.json").write_text(json.dumps(published_plans(AutoencoderRegularizedTrainer)))
+    assert unlike_paper(read_model(folder)) == {}
     assert "All settings are the paper" in report(tmp_path)
+
+
+def test_patch_batch_and_width_that_differ_are_listed(tmp_path):
+    page = report(tmp_path, make_model(tmp_path, {}))
+    for name, own, paper in (
+        ("patch_size", "[16, 16, 16]", "[128, 128, 128]"),
+        ("features of the first stage", "4", "32"),
+    ):
+        assert f"{name}</th><td>{own}</td><td>{paper}</td>" in page
+    assert "batch_size</th>" not in page  # two, as in the paper
+
+
+@pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.__name__)
+def test_published_width_is_that_of_nnunets_default_plans(tmp_path, trainer):
+    model = read_model(make_model(tmp_path, {}))
+    model = replace(model, trainer=trainer.__name__, plans=published_plans(trainer))
+    assert "features of the first stage" not in plans_unlike_paper(model)
+    thin = published_plans(trainer)
+    thin["configurations"]["3d"]["architecture"]["arch_kwargs"]["features_per_stage"][0] = 1
+    expected = trainer.published_size is not None
+    assert ("features of the first stage" in plans_unlike_paper(replace(model, plans=thin))) == expected
+
+
+def test_paper_of_slices_differs_from_volumes_in_dimensions(tmp_path):
+    model = replace(read_model(make_model(tmp_path, {})), trainer="AttentionFusionTrainer")
+    model = replace(model, plans=published_plans(AttentionFusionTrainer))
+    assert plans_unlike_paper(model) == {"dimensions": (3, 2), "batch_size": (1, 4)}
+
+
+def test_size_speed_and_machine_are_on_the_page(tmp_path):
+    folder = make_model(tmp_path, {"a": tumour()})
+    debug = {"gpu_name": "A GPU", "device": "cuda:0", "torch_version": "2.9", "cudnn_version": 9, "hostname": "secret"}
+    (folder / "fold_0" / "debug.json").write_text(json.dumps(debug | {"nnunetv2_version": "2.8.1"}))
+    page = report(tmp_path)
+    assert "Parameters</th><td>0.25 M" in page
+    assert "Time of an epoch</th><td>13 s" in page  # of 20, 12 and 13
+    assert "Device</th><td>A GPU</td>" in page
+    assert "Versions</th><td>nnunetv2 2.8.1, torch 2.9, cudnn 9</td>" in page
+    assert "secret" not in page
 
 
 @pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.__name__)
@@ -100,12 +161,12 @@ def test_only_what_a_user_sets_differs_from_the_paper(tmp_path, trainer):
     for settings, expected in (({}, set()), ({"num_epochs": 7}, {"num_epochs"})):
         plans = trainer.prepare_plans(CASE.plans | {"nnunet_ext": settings}, "3d", CASE.dataset_json)[0]
         plans = json.loads(json.dumps(plans))
-        assert set(settings_unlike_paper(replace(model, trainer=trainer.__name__, plans=plans)) or {}) == expected
+        assert set(settings_unlike_paper(replace(model, trainer=trainer.__name__, plans=plans))) == expected
 
 
 def test_trainer_of_nnunet_has_no_paper(tmp_path):
     folder = make_model(tmp_path, {"a": tumour()}, trainer="nnUNetTrainer")
-    assert settings_unlike_paper(read_model(folder)) is None
+    assert unlike_paper(read_model(folder)) is None
     assert "without a paper" in report(tmp_path)
 
 
@@ -151,14 +212,48 @@ def test_references_can_be_named(tmp_path):
     assert re.search(r"enhancing_tumor</th><td>0.667</td>", page)
 
 
-def test_overlays_are_on_the_page(tmp_path):
-    make_model(tmp_path, {"a": tumour(), "b": tumour(1)})
-    for case in "ab":
+def test_cases_are_listed_the_worst_first_with_links_to_their_overlays(tmp_path):
+    predictions = {"good": tumour(), "empty": np.zeros_like(tumour()), "moved": tumour(3), "ill": tumour()}
+    references = {case: tumour() for case in predictions} | {"ill": tumour(enhancing=False)}
+    make_model(tmp_path, predictions, references=references)
+    for case in predictions:
         for channel in range(4):
             write_image(tmp_path / "images" / f"{case}_{channel:04d}.nii.gz", tumour().astype(np.float32))
-    assert 'alt="Slices of a: best (Dice 1.000), b: worst' in report(tmp_path, images=tmp_path / "images")
-    (tmp_path / "images" / "b_0002.nii.gz").unlink()
-    assert re.search(r"No overlays: .*b_0002\.nii\.gz: no such file", report(tmp_path, images=tmp_path / "images"))
+    (tmp_path / "images" / "moved_0002.nii.gz").unlink()
+    page = report(tmp_path, images=tmp_path / "images")
+    table = page.split("Cases, the worst first")[1].split("</table>")[0]
+    rows = [re.sub("<[^>]*>", "|", row) for row in re.findall("<tr><th scope=.row.>.*?</tr>", table)]
+    assert [row.strip("|").split("|")[0] for row in rows] == ["empty", "moved", "ill", "good"]
+    assert "whole_tumor missed, tumor_core missed, enhancing_tumor missed" in rows[0]
+    assert "tumor_core Dice 0.40, enhancing_tumor Dice 0.00" in rows[1]
+    assert "enhancing_tumor where there is none" in rows[2]
+    assert "3 of 4 cases fail" in table
+    assert table.count('class="bad"') == 2 * (3 + 2 + 1)
+    linked = re.findall(r'href="#(model-0-case-\d)">(\w+)', table)
+    assert linked == [("model-0-case-0", "empty"), ("model-0-case-2", "ill"), ("model-0-case-3", "good")]
+    for anchor, case in linked:
+        assert re.search(f'id="{anchor}"><figcaption>{case}: ', page)
+    assert page.count('border-color: limegreen">whole_tumor') == 1  # one legend for all
+    assert re.search(r"No overlay of moved: .*moved_0002\.nii\.gz: no such file", page)
+
+
+def test_page_of_many_cases_has_overlays_of_the_worst_and_the_median_and_the_best(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunet_ext.report.cases.NUM_WORST", 2)
+    predictions = {f"c{shift}": tumour(shift) for shift in range(5)}
+    make_model(tmp_path, predictions)
+    for case in predictions:
+        for channel in range(4):
+            write_image(tmp_path / "images" / f"{case}_{channel:04d}.nii.gz", tumour().astype(np.float32))
+    page = report(tmp_path, images=tmp_path / "images")
+    assert re.findall(r"<figcaption>(c\d): ", page) == ["c4", "c3", "c2", "c0"]
+
+
+def test_means_of_all_models_stand_side_by_side(tmp_path):
+    first = make_model(tmp_path / "x", {"a": tumour(), "b": tumour(1)})
+    second = make_model(tmp_path / "y", {"a": tumour(), "b": tumour(enhancing=False)})
+    page = report(tmp_path, first, second)
+    # Dice 1 and 2/3, and 1 and 0
+    assert "enhancing_tumor</th><td>Dice</td><td>0.833 ± 0.236</td><td>0.500 ± 0.707</td>" in page
 
 
 def test_names_are_escaped(tmp_path):
