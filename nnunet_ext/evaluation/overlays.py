@@ -25,7 +25,8 @@ BRATS_CHANNELS = {
     "enhancing tumor": ("T1ce",),
 }
 BRATS_COLOURS = {"whole tumor": "limegreen", "tumor core": "red", "enhancing tumor": "gold"}
-OTHER_COLOURS = ("red", "limegreen", "gold", "dodgerblue", "magenta", "cyan", "orange", "white")
+OTHER_COLOURS = ("red", "limegreen", "gold", "dodgerblue", "magenta", "orange", "white")
+REFERENCE_COLOUR = "cyan"  # beside the prediction; not one of the regions', and no tissue is cyan
 REFERENCE_WORDS = "reference, beside the prediction"
 RING = 3  # voxels around a region that it is compared with, where a channel is chosen by contrast
 BACKGROUND = 0.05  # of the range of an image; what is darker all around is cut off
@@ -104,7 +105,7 @@ def overlays(
         axes_of_row[0].set_ylabel(label, fontsize=9)
     if with_legend:
         handles = [Line2D([], [], color=colours[region.name], label=region.name) for region in labels.regions]
-        handles.append(Line2D([], [], color="white", linestyle=":", label=REFERENCE_WORDS))
+        handles.append(Line2D([], [], color=REFERENCE_COLOUR, linestyle=":", label=REFERENCE_WORDS))
         figure.legend(
             handles=handles, loc="outside lower center", ncols=min(4, len(handles)), fontsize=10, facecolor="black",
             labelcolor="white",
@@ -203,14 +204,14 @@ def _draw_row(
             vmax=max(np.percentile(image, 99.5), image.min() + 1e-6),
         )
         axes.set(xticks=[], yticks=[])
-        axes.set_title(title, fontsize=10)
+        axes.set_title(title, fontsize=12)  # legible on a phone, too
     for region in regions:
         reference, prediction = (
             region.mask(label_map[index])[box][case.flips] for label_map in (case.reference, case.prediction)
         )
         _contour(axes_of_row[1], reference, colours[region.name], "-", 1.6)
         _contour(axes_of_row[2], prediction, colours[region.name], "-", 1.6)
-        _contour(axes_of_row[2], reference, "white", ":", 1.1)
+        _contour(axes_of_row[2], reference, REFERENCE_COLOUR, ":", 1.3)
 
 
 def _contour(axes: Axes, mask: np.ndarray, colour: str, style: str, width: float) -> None:

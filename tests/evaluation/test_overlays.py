@@ -66,6 +66,6 @@ def test_contours_lie_around_the_regions_and_fill_nothing(brats, tmp_path):
     assert outline.get_facecolor().size == 0 or not outline.get_fill()
     box = outline.get_paths()[0].get_extents()
     assert (box.width, box.height) == (7, 7)  # tumour() is seven voxels wide and high
-    assert [to_hex(line.get_edgecolor()) for line in prediction.collections] == [to_hex("limegreen"), to_hex("white")]
+    assert [to_hex(line.get_edgecolor()) for line in prediction.collections] == [to_hex("limegreen"), to_hex("cyan")]
     own, dotted = (line.get_paths()[0].get_extents() for line in prediction.collections)
     assert own.x0 - dotted.x0 == 1
