@@ -24,6 +24,11 @@ def test_components_below_ten_voxels_are_removed_by_default():
     assert (result == 2).sum() == 4
 
 
+def test_image_one_voxel_thin():
+    labels = np.array([[[1, 0, 1, 0, 1, 1]]], dtype=np.uint8)
+    assert remove_small_components(labels, 1, min_voxels=2).tolist() == [[[0, 0, 0, 0, 1, 1]]]
+
+
 def test_largest_component_can_be_kept():
     kept = remove_small_components(scattered(), 1, min_voxels=100, keep_largest=True)
     assert (kept == 1).sum() == 10
