@@ -10,6 +10,7 @@ import torch
 from label_cases import tumour, write_folder, write_image
 
 from nnunet_ext.errors import InputError
+from nnunet_ext.evaluation.lesions import LesionSettings
 from nnunet_ext.report.learning_curves import learning_curves
 from nnunet_ext.report.page import write_report
 from nnunet_ext.testing import Case
@@ -97,6 +98,17 @@ def test_convention_and_definition_can_be_chosen(tmp_path):
     page = report(tmp_path, convention="nan", hd95_choice="directed")
     assert "HD95 [mm], directed" in page
     assert "brats2020" not in page
+
+
+def test_lesion_wise_scores_and_surface_dice_are_on_the_page(tmp_path):
+    for trainer in ("ModalityPairingTrainer", "nnUNetTrainer"):
+        make_model(tmp_path, {"a": tumour(), "b": tumour(1)}, trainer)
+    page = report(tmp_path, tmp_path, lesions=LesionSettings("brats2023", "met"), nsd=["1"])
+    assert page.count("Lesion-wise Dice, brats2023 met") >= 3  # a table of each model, the comparison
+    assert "Surface Dice by area, 1 mm" in page
+    assert "Lesions found by volume" in page
+    assert 'alt="Lesions found by volume, one panel a region"' in page
+    assert "Lesions: brats2023 met" in page
 
 
 def published_plans(trainer, **changes):
