@@ -128,17 +128,20 @@ class RuledCase:
         segmentation = self._prediction
         for earlier, index in before:
             segmentation = self._rules[earlier].apply(segmentation, self._thresholds[earlier][index])
-        parts, thresholds = self._rules[rule].parts(segmentation), np.asarray(self._thresholds[rule])
-        size = np.bincount(parts.ravel())
+        thresholds = np.asarray(self._thresholds[rule])
+        # voxels that are background in both, which are most, are in no region
+        foreground = (self._reference > 0) | (segmentation > 0)
+        parts = self._rules[rule].parts(segmentation)[foreground]
+        size = np.bincount(parts, minlength=1)
         # index of the first threshold that removes a part; the number of thresholds where none does
         removed_from = np.searchsorted(thresholds, size, side="right")
         if self._rules[rule].keep_largest:
             removed_from[size == size[1:].max(initial=0)] = len(thresholds)
         removed_from[0] = len(thresholds)
         n = len(self._values)
-        codes = np.searchsorted(self._values, self._reference) * n + np.searchsorted(self._values, segmentation)
+        true, predicted = (np.searchsorted(self._values, of[foreground]) for of in (self._reference, segmentation))
         counts = np.bincount(
-            (removed_from[parts] * n**2 + codes).ravel(), minlength=(len(thresholds) + 1) * n**2
+            removed_from[parts] * n**2 + true * n + predicted, minlength=(len(thresholds) + 1) * n**2
         ).reshape(-1, n, n)
         counts[:, self._is_ignored] = 0
         removed = counts[:-1].cumsum(axis=0)  # (thresholds, reference, prediction)
