@@ -9,6 +9,7 @@ from rich.console import Console
 
 from nnunet_ext.cli.options import Convention, NumProcesses
 from nnunet_ext.errors import UserError
+from nnunet_ext.files.checkpoint import FINAL
 from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.tables import text_table
 
@@ -59,7 +60,7 @@ def subsets(
         typer.Option("--sample", min=1, help="Random orders of the modalities to estimate from, in place of all."),
     ] = None,
     fold: Annotated[list[str] | None, typer.Option("-f", "--fold", help="Repeatable. Default: all folds.")] = None,
-    checkpoint: Annotated[str, typer.Option("-chk", "--checkpoint", help="Checkpoint.")] = "checkpoint_final.pth",
+    checkpoint: Annotated[str, typer.Option("-chk", "--checkpoint", help="Checkpoint.")] = FINAL,
     disable_tta: Annotated[bool, typer.Option("--disable_tta", help="No mirrored passes, as for nnU-Net.")] = False,
     convention: Convention = None,
     device: Annotated[str, typer.Option("-device", "--device", help="cuda or cpu.")] = "cuda",

@@ -15,7 +15,7 @@ from nnunet_ext.evaluation.case import read_pair
 from nnunet_ext.evaluation.conventions import CONVENTIONS, default_convention
 from nnunet_ext.evaluation.evaluate import write_csv
 from nnunet_ext.evaluation.overlap import count_voxels, dice
-from nnunet_ext.files.atomic import write_text_atomically
+from nnunet_ext.files.atomic import atomic_files, write_text_atomically
 from nnunet_ext.labels.dataset_labels import DatasetLabels, read_dataset_labels
 from nnunet_ext.missing_modalities.shapley import (
     Channels,
@@ -210,13 +210,14 @@ def _write(scores: SubsetScores, output: Path) -> None:
         "shapley": None if scores.worth is None else _as_json(scores.worth),
         "shapley_estimated_from_orders": scores.orders,
     }
-    write_csv(scores.dice, output / "dice.csv")
-    draw_heat_map(scores.table, output / "dice.png")
-    if scores.shapley is not None:
-        write_csv(scores.shapley, output / "shapley.csv")
-        draw_shapley(scores.shapley, scores.orders, output / "shapley.png")
-    write_text_atomically(output / "summary.md", subsets_as_markdown(scores))
-    write_text_atomically(output / "summary.json", json.dumps(summary, indent=4) + "\n")
+    with atomic_files(output) as new:
+        write_csv(scores.dice, new / "dice.csv")
+        draw_heat_map(scores.table, new / "dice.png")
+        if scores.shapley is not None:
+            write_csv(scores.shapley, new / "shapley.csv")
+            draw_shapley(scores.shapley, scores.orders, new / "shapley.png")
+        write_text_atomically(new / "summary.md", subsets_as_markdown(scores))
+        write_text_atomically(new / "summary.json", json.dumps(summary, indent=4) + "\n")
 
 
 def _as_json(table: pd.DataFrame) -> dict[str, dict[str, float]]:

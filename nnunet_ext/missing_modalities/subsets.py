@@ -14,6 +14,7 @@ from rich.progress import track
 from nnunet_ext.architectures.slice_network import SliceNetwork
 from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.files.atomic import atomic_path, write_text_atomically
+from nnunet_ext.files.checkpoint import FINAL
 from nnunet_ext.host.prediction import LoadedModel
 from nnunet_ext.missing_modalities.channel_files import channel_files
 from nnunet_ext.missing_modalities.fill_values import fill_values
@@ -37,7 +38,7 @@ class PredictionChoices:
 
     model: str
     folds: tuple[str, ...] | None = None
-    checkpoint: str = "checkpoint_final.pth"
+    checkpoint: str = FINAL
     mirroring: bool = True
 
 

@@ -18,7 +18,7 @@ from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.conventions import CONVENTIONS, default_convention
 from nnunet_ext.evaluation.evaluate import pair_files, write_csv
 from nnunet_ext.evaluation.lesions import LesionSettings
-from nnunet_ext.files.atomic import atomic_path, write_text_atomically
+from nnunet_ext.files.atomic import atomic_files, write_text_atomically
 from nnunet_ext.files.figure import save_figure
 from nnunet_ext.labels.dataset_labels import DatasetLabels, find_dataset_json, read_dataset_labels
 from nnunet_ext.parallel import map_cases
@@ -229,7 +229,6 @@ def _warnings(search: Search, names: Sequence[str], thresholds_given: bool, scor
 
 
 def _write(result: Postprocessing, output: Path, num_cases: int, labels: DatasetLabels) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
     functions = [curve.rule.function for curve in result.chosen]
     arguments = [{**curve.rule.kwargs, "min_voxels": curve.best} for curve in result.chosen]
     key = "lesion_dice" if result.lesions else "dice"
@@ -243,11 +242,11 @@ def _write(result: Postprocessing, output: Path, num_cases: int, labels: Dataset
         "warnings": result.warnings,
         "rules": [_describe(curve, key) for curve in result.search.curves],
     }
-    write_csv(_table(result, labels), output.with_name(f"{output.stem}_curves.csv"))
-    save_figure(_plot(result), output.with_name(f"{output.stem}_curves.png"))
-    write_text_atomically(output.with_suffix(".json"), json.dumps(description, indent=2) + "\n")
-    with atomic_path(output) as temporary:
-        temporary.write_bytes(pickle.dumps((functions, arguments)))
+    with atomic_files(output.parent) as new:
+        write_csv(_table(result, labels), new / f"{output.stem}_curves.csv")
+        save_figure(_plot(result), new / f"{output.stem}_curves.png")
+        write_text_atomically(new / f"{output.stem}.json", json.dumps(description, indent=2) + "\n")
+        (new / output.name).write_bytes(pickle.dumps((functions, arguments)))
 
 
 def _describe(curve: Curve, key: str) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """Picture of what the autoencoder branch makes of an image."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
+
+from nnunet_ext.files.figure import save_figure
 
 
 def most_labelled_slice(target: Tensor, axis: int) -> int:
@@ -39,4 +42,4 @@ def plot_reconstruction(rows: Mapping[str, np.ndarray], names: Sequence[str], fi
             axes[row, column].set_axis_off()
         axes[0, column].set_title(name)
     figure.suptitle("; ".join(f"{number}: {name}" for number, name in enumerate(rows, 1)), fontsize=9)
-    figure.savefig(file, dpi=100)
+    save_figure(figure, Path(file), dpi=100)

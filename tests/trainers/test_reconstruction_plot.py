@@ -30,3 +30,8 @@ def test_image_is_above_and_reconstruction_below(tmp_path):
     assert below[3 * width // 4] == 1
     above = picture[int(0.4 * len(picture))]
     assert above[width // 4] > 0.2
+
+
+def test_channel_whose_name_is_no_formula_is_drawn(tmp_path):
+    plot_reconstruction({"input": np.zeros((1, 8, 8))}, [r"$\frac{$"], str(tmp_path / "a.png"))
+    assert (tmp_path / "a.png").is_file()
