@@ -27,11 +27,11 @@ CONFIGURATION = "3d_fullres"
 STEPS_PER_EPOCH = 100
 # What shortens a published schedule of hundreds of epochs to a few; as in the first look at real four-channel data
 SHORTENED = {
+    "ModalityDropoutTrainer": {},
     "ModalityPairingTrainer": {"warmup_epochs": 1},
     "BiFPNClassifierTrainer": {"warmup_epochs": 1},
     "AttentionFusionTrainer": {"initial_lr": 0.001, "epochs_per_halving": 2},
     "AutoencoderRegularizedTrainer": {},
-    "ModalityDropoutTrainer": {},
 }
 VARIANTS = (
     ("AttentionFusionTrainer", {"presence_aware": True}),
@@ -62,9 +62,11 @@ class Run:
 
 
 def runs(variants: bool) -> list[Run]:
-    """Every trainer with and without dropout, then the variants with it."""
-    both = [Run(trainer, dropout) for trainer in SHORTENED for dropout in ("uniform", 0)]
-    return [*both, *(Run(trainer, "uniform", settings) for trainer, settings in VARIANTS)] if variants else both
+    """The plain network, every trainer with dropout, the methods without, and the variants."""
+    plain, *methods = [Run(trainer, 0) for trainer in SHORTENED]
+    with_dropout = [Run(trainer, "uniform") for trainer in SHORTENED]
+    own = [Run(trainer, "uniform", settings) for trainer, settings in VARIANTS] if variants else []
+    return [plain, *with_dropout, *methods, *own]
 
 
 class Study:
