@@ -99,29 +99,26 @@ def dice_of_overlaps(reference: Components, prediction: Components, shared: Over
     return 2 * shared.voxels / (reference.sizes[shared.reference] + prediction.sizes[shared.prediction])
 
 
-def match_one_to_one(shared: Overlaps, dice: np.ndarray, min_dice: float) -> np.ndarray:
+def match_one_to_one(numbers: tuple[int, int], shared: Overlaps, dice: np.ndarray, min_dice: float) -> np.ndarray:
     """Which pairs belong together if every lesion has at most one partner and the sum of Dice is largest.
 
     Args:
-        shared: Pairs that share voxels.
+        numbers: Of lesions in reference and prediction, also those without a pair: which of several matchings with the
+            same sum is found depends on them, and panoptica's is that with all lesions.
+        shared: Pairs that share voxels, in rising order.
         dice: Of each pair.
         min_dice: A pair below it is none.
 
     Returns:
         Indices of the matched pairs, in rising order.
     """
-    candidates = np.flatnonzero(dice >= min_dice)
-    if not len(candidates):
-        return candidates
-    rows, row_of = np.unique(shared.reference[candidates], return_inverse=True)
-    columns, column_of = np.unique(shared.prediction[candidates], return_inverse=True)
+    pairs = np.flatnonzero(dice >= min_dice)
     # Without a pair costs a little more than a pair of Dice 0, as in panoptica: of equal sums, that with more pairs.
-    cost = np.full((len(rows), len(columns)), 1 + 1e-6)
-    cost[row_of, column_of] = 1 - dice[candidates]
-    pair_of = np.full(cost.shape, -1)
-    pair_of[row_of, column_of] = candidates
-    matched = pair_of[linear_sum_assignment(cost)]
-    return np.sort(matched[matched >= 0])
+    cost = np.full(numbers, 1 + 1e-6)
+    cost[shared.reference[pairs], shared.prediction[pairs]] = 1 - dice[pairs]
+    rows, columns = linear_sum_assignment(cost)
+    chosen = (rows * numbers[1] + columns)[cost[rows, columns] < 1]
+    return np.flatnonzero(np.isin(shared.reference * numbers[1] + shared.prediction, chosen))
 
 
 def _components(labels: np.ndarray, mask: np.ndarray) -> Components:

@@ -165,6 +165,11 @@ class LesionPair:
         """Lesions of the prediction in the same way."""
         return components(self.masks[1], 4 if self.masks[1].ndim == 2 else 26)
 
+    @property
+    def numbers(self) -> tuple[int, int]:
+        """Numbers of lesions in reference and prediction."""
+        return self.reference.number, self.prediction.number
+
     @cached_property
     def shared(self) -> Overlaps:
         """Voxels that lesions of both sides share."""
@@ -283,7 +288,7 @@ def brats2025_scores(pair: LesionPair, *, with_distances: bool = True) -> dict[s
         ``lesion_tp``, ``lesion_fp`` and ``lesion_fn`` are numbers of lesions.
     """
     first, second, shared = pair.reference, pair.prediction, pair.shared
-    matched = match_one_to_one(shared, pair.dice, BRATS2025_MIN_DICE)
+    matched = match_one_to_one(pair.numbers, shared, pair.dice, BRATS2025_MIN_DICE)
     scores: dict[str, list[float]] = {"dice": pair.dice[matched].tolist()}
     if with_distances:
         scores |= {"nsd": [], "hd95": []}
@@ -318,7 +323,7 @@ def detect(pair: LesionPair, *, match_dice: float = BRATS2025_MIN_DICE, min_lesi
             one that is smaller. In mm³, in 2d mm².
     """
     shared = pair.shared
-    matched = match_one_to_one(shared, pair.dice, match_dice)
+    matched = match_one_to_one(pair.numbers, shared, pair.dice, match_dice)
     volumes, predicted_volumes = (side.sizes * math.prod(pair.spacing) for side in (pair.reference, pair.prediction))
     pair_of = dict(zip(shared.reference[matched].tolist(), matched.tolist(), strict=True))
     lesions = []

@@ -83,22 +83,37 @@ def test_dice_of_overlaps():
 def test_matching_maximises_the_sum_of_dice():
     # Taking the best pair first (0.6) leaves 0.1: 0.7. The other way round: 0.5 + 0.55.
     shared = Overlaps(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.ones(4))
-    assert match_one_to_one(shared, np.array([0.6, 0.5, 0.55, 0.1]), 1e-6).tolist() == [1, 2]
+    assert match_one_to_one((2, 2), shared, np.array([0.6, 0.5, 0.55, 0.1]), 1e-6).tolist() == [1, 2]
 
 
 def test_a_lesion_has_one_partner():
     shared = Overlaps(np.array([0, 0, 0]), np.array([0, 1, 2]), np.ones(3))
-    assert match_one_to_one(shared, np.array([0.2, 0.4, 0.3]), 1e-6).tolist() == [1]
+    assert match_one_to_one((1, 3), shared, np.array([0.2, 0.4, 0.3]), 1e-6).tolist() == [1]
 
 
 def test_pairs_below_the_smallest_dice_are_none():
     shared = Overlaps(np.array([0, 1]), np.array([0, 1]), np.ones(2))
-    assert match_one_to_one(shared, np.array([0.1, 0.3]), 0.1).tolist() == [0, 1]
-    assert match_one_to_one(shared, np.array([0.0999, 0.3]), 0.1).tolist() == [1]
-    assert match_one_to_one(shared, np.array([0.1, 0.3]), 0.5).tolist() == []
+    assert match_one_to_one((2, 2), shared, np.array([0.1, 0.3]), 0.1).tolist() == [0, 1]
+    assert match_one_to_one((2, 2), shared, np.array([0.0999, 0.3]), 0.1).tolist() == [1]
+    assert match_one_to_one((2, 2), shared, np.array([0.1, 0.3]), 0.5).tolist() == []
 
 
 def test_more_pairs_break_a_tie():
     # 0.5 alone or 0.25 + 0.25
     shared = Overlaps(np.array([0, 0, 1]), np.array([0, 1, 0]), np.ones(3))
-    assert match_one_to_one(shared, np.array([0.5, 0.25, 0.25]), 1e-6).tolist() == [1, 2]
+    assert match_one_to_one((2, 2), shared, np.array([0.5, 0.25, 0.25]), 1e-6).tolist() == [1, 2]
+
+
+def test_lesions_without_a_pair_are_left_without():
+    shared = Overlaps(np.array([1]), np.array([3]), np.ones(1))
+    assert match_one_to_one((3, 5), shared, np.array([0.4]), 1e-6).tolist() == [0]
+    none = Overlaps(*(np.zeros(0, dtype=int) for _ in range(3)))
+    for numbers in ((0, 0), (3, 0), (0, 2), (2, 2)):
+        assert match_one_to_one(numbers, none, np.zeros(0), 1e-6).tolist() == []
+
+
+def test_of_equal_matchings_it_is_panopticas():
+    # The second of two lesions shares voxels with both predicted ones, equally. With the first lesion in the matrix, as
+    # in panoptica 2.1, it is matched with the second; without, it would be the first.
+    shared = Overlaps(np.array([1, 1]), np.array([0, 1]), np.ones(2))
+    assert match_one_to_one((2, 2), shared, np.array([0.5, 0.5]), 1e-6).tolist() == [1]
