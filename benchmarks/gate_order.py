@@ -55,7 +55,7 @@ def gated(voxels: Tensor, slice_logits: Tensor, rule: GateRule) -> Tensor:
     """The gate of each fold and pass, as the network applies it."""
     folds, passes, slices, number = voxels.shape
     logits = voxels.reshape(folds * passes, 1, slices, number)
-    result = gate_logits(logits, slice_logits.reshape(folds * passes, 1, slices), 0, True, rule)
+    result = gate_logits(logits, slice_logits.reshape(folds * passes, 1, slices), slice_axis=0, regions=True, rule=rule)
     return result.reshape(voxels.shape)
 
 

@@ -282,7 +282,13 @@ def measure_speed(tools_python: Path, brats2023: Path, output: Path) -> None:
         for name, options in settings.items():
             seconds = timed(
                 lambda options=options: evaluate_case(
-                    "case", reference, prediction, labels, "brats2020", "pooled", **options
+                    "case",
+                    reference,
+                    prediction=prediction,
+                    labels=labels,
+                    convention="brats2020",
+                    hd95_choice="pooled",
+                    **options,
                 ),
                 3,
             )

@@ -95,7 +95,7 @@ def counted(
 ) -> int:
     """Bytes held at the peak of a real training step, weights and optimizer state included."""
     torch.manual_seed(0)
-    step = TrainingStep(trainer, plans, configuration, dataset_json, mixed)
+    step = TrainingStep(trainer, plans, configuration=configuration, dataset_json=dataset_json, mixed_precision=mixed)
     step.passes()
     step.update()
     return step.fixed_bytes() + peak_memory(step.passes, torch.device("cpu"), step.weights())
@@ -118,8 +118,10 @@ def calibrate(dataset_json: dict[str, Any], base: int, batch: int) -> list[dict[
         for patch in PATCHES:
             plans = planned_for(patch, base, batch)
             for mixed in (False, True):
-                estimate = step_cost(trainer, plans, "size", dataset_json, mixed).memory
-                count = counted(trainer, plans, "size", dataset_json, mixed)
+                estimate = step_cost(
+                    trainer, plans, configuration="size", dataset_json=dataset_json, mixed_precision=mixed
+                ).memory
+                count = counted(trainer, plans, configuration="size", dataset_json=dataset_json, mixed=mixed)
                 rows.append(
                     {
                         "trainer": trainer.__name__,
@@ -138,7 +140,9 @@ def fill(target: float, base: int, count: bool) -> list[dict[str, Any]]:
     """Plans of every method for a memory target, and the share that tensors fill: estimated and, if asked, counted."""
     rows = []
     for trainer in METHODS:
-        planner = MethodPlanner(DATASET, trainer, "Plans", {}, target, base)
+        planner = MethodPlanner(
+            DATASET, trainer, plans_name="Plans", settings={}, gpu_memory=target, base_num_features=base
+        )
         plans = planner.plan_experiment()
         for configuration in plans["configurations"]:
             plan = resolved_configuration(plans, configuration)

@@ -87,8 +87,8 @@ def measure(
     predict: bool = False,
 ) -> list[dict]:
     """A result a row; ratios are against the first row."""
-    networks = [Step(row, size, device, amp, compiled, predict) for row in rows]
-    operations = [Step(row, size, device, amp, False, predict).operations() for row in rows]
+    networks = [Step(row, size, device=device, amp=amp, compiled=compiled, predict=predict) for row in rows]
+    operations = [Step(row, size, device=device, amp=amp, compiled=False, predict=predict).operations() for row in rows]
     memory = []
     for network in networks:
         network()  # allocates the optimizer's state, compiles, and lets cuDNN choose its kernels
@@ -171,7 +171,15 @@ def main() -> None:
     device = torch.device(arguments.device)
     size = Size(tuple(arguments.patch), arguments.batch, arguments.base)
     rows = METHODS[arguments.method]
-    results = measure(rows, size, device, arguments.steps, arguments.amp, arguments.compile, arguments.predict)
+    results = measure(
+        rows,
+        size,
+        device=device,
+        steps=arguments.steps,
+        amp=arguments.amp,
+        compiled=arguments.compile,
+        predict=arguments.predict,
+    )
     show(results, f"{arguments.method}: patch {size.patch}, batch {size.batch}, base {size.base}")
     if arguments.output:
         settings = {k: v for k, v in vars(arguments).items() if k != "output"}

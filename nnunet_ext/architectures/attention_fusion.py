@@ -128,18 +128,34 @@ class AttentionFusionUNet(MethodNetwork):
             "nonlin_kwargs": nonlin_kwargs,
         }
         self.encoder = FusionEncoder(
-            [[*stream, *shared] for stream in streams], stream_features, n_conv_per_stage, kernel_sizes,
-            strides, fusion, attention, attention_reduction, attention_dilation, conv_op, block_kwargs,
-        )  # fmt: skip
+            [[*stream, *shared] for stream in streams],
+            stream_features,
+            n_conv_per_stage=n_conv_per_stage,
+            kernel_sizes=kernel_sizes,
+            strides=strides,
+            fusion=fusion,
+            attention=attention,
+            attention_reduction=attention_reduction,
+            attention_dilation=attention_dilation,
+            conv_op=conv_op,
+            block_kwargs=block_kwargs,
+        )
         widths = self.encoder.output_channels
         self.decoder: nn.Module
         if decoder == "none":
             self.decoder = CoarseHead(widths[-1], num_classes, conv_op)
         else:
             self.decoder = FusionDecoder(
-                widths, features_per_stage, n_conv_per_stage_decoder, kernel_sizes, strides, decoder, num_classes,
-                conv_op, block_kwargs,
-            )  # fmt: skip
+                widths,
+                features_per_stage,
+                n_conv_per_stage=n_conv_per_stage_decoder,
+                kernel_sizes=kernel_sizes,
+                strides=strides,
+                upsampling=decoder,
+                num_classes=num_classes,
+                conv_op=conv_op,
+                block_kwargs=block_kwargs,
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Segmentation logits ``(B, num_classes, *spatial)`` of the image ``(B, input_channels, *spatial)``."""

@@ -84,7 +84,14 @@ class AutoencoderBranch(nn.Module):
         flat = math.prod(self.reduced_shape)
         # VD
         self.norm = GroupNormReLU(num_groups, endpoint)
-        self.reduce = same_conv(conv_op, endpoint, reduced_features, kernel_sizes[-1], stride, conv_bias)
+        self.reduce = same_conv(
+            conv_op,
+            endpoint,
+            output_channels=reduced_features,
+            kernel_size=kernel_sizes[-1],
+            stride=stride,
+            bias=conv_bias,
+        )
         self.to_distribution = nn.Linear(flat, 2 * latent)
         # VU
         self.from_sample = nn.Linear(latent, flat)
@@ -96,7 +103,13 @@ class AutoencoderBranch(nn.Module):
             for level in levels
         )
         self.blocks = nn.ModuleList(
-            PreActivationBlock(conv_op, features_per_stage[level], kernel_sizes[level], conv_bias, num_groups)
+            PreActivationBlock(
+                conv_op,
+                features_per_stage[level],
+                kernel_size=kernel_sizes[level],
+                conv_bias=conv_bias,
+                num_groups=num_groups,
+            )
             for level in levels
         )
         # Vend

@@ -64,14 +64,20 @@ class EncoderBlock(nn.Module):
         # nnU-Net's own block has dropout before the norm, where Table 1 has it behind.
         layers: list[nn.Module] = []
         for channels, step in ((input_channels, stride), (output_channels, 1)):
-            layers.append(conv_op(channels, output_channels, kernel_size, step, padding, bias=conv_bias))
+            layers.append(
+                conv_op(
+                    channels, output_channels, kernel_size=kernel_size, stride=step, padding=padding, bias=conv_bias
+                )
+            )
             if norm_op is not None:
                 layers.append(norm_op(output_channels, **(norm_op_kwargs or {})))
             if dropout_op is not None:
                 layers.append(dropout_op(**(dropout_op_kwargs or {})))
             layers.append(nonlin(**(nonlin_kwargs or {})))
         self.layers = nn.Sequential(*layers)
-        self.residual = conv_op(input_channels, output_channels, kernel_size, stride, padding, bias=conv_bias)
+        self.residual = conv_op(
+            input_channels, output_channels, kernel_size=kernel_size, stride=stride, padding=padding, bias=conv_bias
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, input_channels, *spatial)`` to ``(B, output_channels, *spatial / stride)``."""
@@ -103,7 +109,10 @@ class DecoderBranch(nn.Module):
         super().__init__()
         self.scales = range(level, 0, -1) if level > 0 else range(1)
         self.blocks = nn.ModuleList(
-            ConvDropoutNormReLU(conv_op, features, features, kernel_sizes[scale], 1, **options) for scale in self.scales
+            ConvDropoutNormReLU(
+                conv_op, features, output_channels=features, kernel_size=kernel_sizes[scale], stride=1, **options
+            )
+            for scale in self.scales
         )
 
     def forward(self, x: Tensor, sizes: Sequence[Sequence[int]]) -> Tensor:
@@ -196,17 +205,29 @@ class BiFPNet(SliceNetwork):
         dropout: dict[str, Any] = {"dropout_op": dropout_op, "dropout_op_kwargs": dropout_op_kwargs}
         width = pyramid_features or 16 * features_per_stage[0]
         self.encoder = nn.ModuleList(
-            EncoderBlock(before, after, conv_op, kernel_size, stride, **dropout, **options)
+            EncoderBlock(before, after, conv_op=conv_op, kernel_size=kernel_size, stride=stride, **dropout, **options)
             for before, after, kernel_size, stride in zip(
                 [input_channels, *features_per_stage[:-1]], features_per_stage, kernel_sizes, strides, strict=True
             )
         )
         self.lateral = nn.ModuleList(
-            ConvDropoutNormReLU(conv_op, features, width, 1, 1, conv_bias, norm_op, norm_op_kwargs)
+            ConvDropoutNormReLU(
+                conv_op,
+                features,
+                output_channels=width,
+                kernel_size=1,
+                stride=1,
+                conv_bias=conv_bias,
+                norm_op=norm_op,
+                norm_op_kwargs=norm_op_kwargs,
+            )
             for features in features_per_stage
         )
         self.pyramid = nn.Sequential(
-            *[BiFPNLayer(n_stages, width, conv_op, kernel_sizes, strides, **options) for _ in range(n_pyramid_layers)]
+            *[
+                BiFPNLayer(n_stages, width, conv_op=conv_op, kernel_sizes=kernel_sizes, strides=strides, **options)
+                for _ in range(n_pyramid_layers)
+            ]
         )
         self.decoder = nn.ModuleList(
             DecoderBranch(level, width, conv_op, kernel_sizes, **options) for level in range(n_stages)
@@ -217,10 +238,10 @@ class BiFPNet(SliceNetwork):
             self.classifier = SliceClassifier(
                 n_stages * width,
                 classifier_features or 2 * width,
-                num_classes if regions else num_classes - 1,
-                conv_op,
-                kernel_sizes[0],
-                slice_axis,
+                num_classes=num_classes if regions else num_classes - 1,
+                conv_op=conv_op,
+                kernel_size=kernel_sizes[0],
+                slice_axis=slice_axis,
                 slice_stride=1 if slice_axis is None else strides[0][slice_axis],
                 lstm_layers=lstm_layers,
                 lstm_dropout=lstm_dropout,

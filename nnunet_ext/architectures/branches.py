@@ -45,7 +45,8 @@ class BranchInputConv(nn.Module):
         self.stride = list(stride)
         self.padding = [(size - 1) // 2 for size in kernel_size]
         self.convs = nn.ModuleList(
-            conv_op(len(group), features, kernel_size, stride, self.padding, bias=bias) for group in channel_groups
+            conv_op(len(group), features, kernel_size=kernel_size, stride=stride, padding=self.padding, bias=bias)
+            for group in channel_groups
         )
         for branch, group in enumerate(channel_groups):
             # a buffer, so that no index is copied to the GPU in a step; not persistent, since the plans hold the groups

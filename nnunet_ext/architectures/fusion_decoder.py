@@ -53,12 +53,24 @@ class FusionDecoder(nn.Module):
                 upsamplers.append(
                     nn.Sequential(
                         nn.Upsample(scale_factor=tuple(float(factor) for factor in stride), mode="nearest"),
-                        ConvDropoutNormReLU(conv_op, below, width, kernel, 1, **block_kwargs),
+                        ConvDropoutNormReLU(
+                            conv_op, below, output_channels=width, kernel_size=kernel, stride=1, **block_kwargs
+                        ),
                     )
                 )
             skip_and_below = skip_channels[level] + width
             n_convs = n_conv_per_stage[level]
-            blocks.append(StackedConvBlocks(n_convs, conv_op, skip_and_below, width, kernel, 1, **block_kwargs))
+            blocks.append(
+                StackedConvBlocks(
+                    n_convs,
+                    conv_op,
+                    input_channels=skip_and_below,
+                    output_channels=width,
+                    kernel_size=kernel,
+                    initial_stride=1,
+                    **block_kwargs,
+                )
+            )
             below = width
         # Both from the deepest level upwards.
         self.upsamplers = nn.ModuleList(upsamplers)

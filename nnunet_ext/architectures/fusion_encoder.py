@@ -44,14 +44,29 @@ class FusionLevel(nn.Module):
     ):
         super().__init__()
         self.blocks = nn.ModuleList(
-            StackedConvBlocks(n_convs, conv_op, channels, width, list(kernel_size), 1, **block_kwargs)
+            StackedConvBlocks(
+                n_convs,
+                conv_op,
+                input_channels=channels,
+                output_channels=width,
+                kernel_size=list(kernel_size),
+                initial_stride=1,
+                **block_kwargs,
+            )
             for channels in input_channels
         )
         # The paper's attention block has no dropout.
         attention_kwargs = {name: value for name, value in block_kwargs.items() if not name.startswith("dropout")}
         n_maps = {"none": 0, "own": len(input_channels), "master": 1}[attention]
         self.attentions = nn.ModuleList(
-            SpatialAttention(conv_op, width, kernel_size, attention_reduction, attention_dilation, **attention_kwargs)
+            SpatialAttention(
+                conv_op,
+                width,
+                kernel_size=kernel_size,
+                reduction=attention_reduction,
+                dilation=attention_dilation,
+                **attention_kwargs,
+            )
             for _ in range(n_maps)
         )
 
@@ -119,9 +134,16 @@ class FusionEncoder(nn.Module):
         levels = []
         for width, n_convs, kernel_size in zip(stream_features, n_conv_per_stage, kernel_sizes, strict=True):
             level = FusionLevel(
-                conv_op, read, width, n_convs, kernel_size, attention, attention_reduction, attention_dilation,
-                block_kwargs,
-            )  # fmt: skip
+                conv_op,
+                read,
+                width=width,
+                n_convs=n_convs,
+                kernel_size=kernel_size,
+                attention=attention,
+                attention_reduction=attention_reduction,
+                attention_dilation=attention_dilation,
+                block_kwargs=block_kwargs,
+            )
             levels.append(level)
             read = [joined_channels(width, n_streams, self.rule.master_reads), *[width] * (n_streams - 1)]
         self.mapped_streams = list(range(len(levels[0].attentions)))

@@ -122,12 +122,25 @@ class ModalityPairingUNet(MethodNetwork):
             "nonlin_kwargs": nonlin_kwargs,
         }
         channel_groups = [[*group, *shared] for group in modality_groups]
-        first = BranchInputConv(conv_op, input_channels, channel_groups, features[0], kernels[0], stride[0], conv_bias)
+        first = BranchInputConv(
+            conv_op,
+            input_channels,
+            channel_groups=channel_groups,
+            features=features[0],
+            kernel_size=kernels[0],
+            stride=stride[0],
+            bias=conv_bias,
+        )
         self.encoder = nn.ModuleList()
-        self._add_first_stage(first, joint[0], kernels[0], encoder_convs[0], block)
+        self._add_first_stage(first, joint[0], kernel=kernels[0], n_convs=encoder_convs[0], block=block)
         for stage in range(1, n_stages):
             convs = _joint_convs(
-                encoder_convs[stage], joint[stage - 1], joint[stage], kernels[stage], stride[stage], block
+                encoder_convs[stage],
+                joint[stage - 1],
+                width=joint[stage],
+                kernel=kernels[stage],
+                step=stride[stage],
+                block=block,
             )
             self.encoder.append(nn.Sequential(convs))
         # decoder stages in the order of computation, lowest resolution first, as in nnU-Net's decoder
@@ -139,7 +152,12 @@ class ModalityPairingUNet(MethodNetwork):
         self.classifiers = nn.ModuleList()
         for stage, convs in zip(range(n_stages - 2, -1, -1), decoder_convs, strict=True):
             self._add_decoder_stage(
-                features[stage + 1], features[stage], stride[stage + 1], kernels[stage], convs, block
+                features[stage + 1],
+                features[stage],
+                step=stride[stage + 1],
+                kernel=kernels[stage],
+                n_convs=convs,
+                block=block,
             )
             # every resolution has its classifier, so weights load with deep supervision on or off
             self.classifiers.append(conv_op(joint[stage], num_classes, 1, bias=True))
@@ -155,7 +173,7 @@ class ModalityPairingUNet(MethodNetwork):
         """Encoder stage whose first convolution keeps the branches apart, and whose others join them (Eq. 2)."""
         layers: list[nn.Module] = [first, _after_conv(width, block)]
         if n_convs > 1:
-            layers.append(_joint_convs(n_convs - 1, width, width, kernel, 1, block))
+            layers.append(_joint_convs(n_convs - 1, width, width=width, kernel=kernel, step=1, block=block))
         self.encoder.append(nn.Sequential(*layers))
 
     def _add_decoder_stage(
@@ -169,7 +187,9 @@ class ModalityPairingUNet(MethodNetwork):
         self.upsamplings.append(BranchwiseConv(branches, partial(transposed, low, high, step, step, bias=bias)))
         # H([x_below, skip_A, skip_B]) is the sum of a convolution of each part, so nothing is concatenated
         self.own_convs.append(BranchwiseConv(branches, partial(own, bias=False)))
-        self.skip_convs.append(conv_op(branches * high, branches * high, kernel, 1, padding, bias=bias))
+        self.skip_convs.append(
+            conv_op(branches * high, branches * high, kernel_size=kernel, stride=1, padding=padding, bias=bias)
+        )
         self.merged.append(_after_conv(branches * high, block))
         later: list[nn.Module] = []
         for _ in range(n_convs - 1):

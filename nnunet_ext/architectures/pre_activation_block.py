@@ -41,9 +41,13 @@ class PreActivationBlock(nn.Module):
     ):
         super().__init__()
         self.norm1 = GroupNormReLU(num_groups, features)
-        self.conv1 = same_conv(conv_op, features, features, kernel_size, 1, conv_bias)
+        self.conv1 = same_conv(
+            conv_op, features, output_channels=features, kernel_size=kernel_size, stride=1, bias=conv_bias
+        )
         self.norm2 = GroupNormReLU(num_groups, features)
-        self.conv2 = same_conv(conv_op, features, features, kernel_size, 1, conv_bias)
+        self.conv2 = same_conv(
+            conv_op, features, output_channels=features, kernel_size=kernel_size, stride=1, bias=conv_bias
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, features, *spatial)`` of the same size."""

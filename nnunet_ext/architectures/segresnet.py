@@ -26,11 +26,14 @@ class Encoder(nn.Module):
         stages = []
         for level, (width, kernel, stride) in enumerate(zip(features, kernels, strides, strict=True)):
             before = features[level - 1] if level else input_channels
-            layers: list[nn.Module] = [same_conv(conv_op, before, width, kernel, stride, conv_bias)]
+            layers: list[nn.Module] = [
+                same_conv(conv_op, before, output_channels=width, kernel_size=kernel, stride=stride, bias=conv_bias)
+            ]
             if level == 0 and dropout is not None:
                 layers.append(dropout)
             layers += [
-                PreActivationBlock(conv_op, width, kernel, conv_bias, num_groups) for _ in range(n_blocks[level])
+                PreActivationBlock(conv_op, width, kernel_size=kernel, conv_bias=conv_bias, num_groups=num_groups)
+                for _ in range(n_blocks[level])
             ]
             stages.append(nn.Sequential(*layers))
         self.stages = nn.ModuleList(stages)
@@ -62,7 +65,10 @@ class Decoder(nn.Module):
             LinearUpsizing(conv_op, features[level + 1], features[level], conv_bias) for level in levels
         )
         self.blocks = nn.ModuleList(
-            PreActivationBlock(conv_op, features[level], kernels[level], conv_bias, num_groups) for level in levels
+            PreActivationBlock(
+                conv_op, features[level], kernel_size=kernels[level], conv_bias=conv_bias, num_groups=num_groups
+            )
+            for level in levels
         )
         self.to_logits = conv_op(features[0], num_classes, 1, bias=True)
 

@@ -100,15 +100,22 @@ class SegResNetVAE(MethodNetwork):
         self.encoder = Encoder(
             conv_op,
             input_channels,
-            features_per_stage,
-            kernels,
-            steps,
-            blocks,
-            conv_bias,
-            num_groups,
-            None if dropout_op is None else dropout_op(**(dropout_op_kwargs or {})),
+            features=features_per_stage,
+            kernels=kernels,
+            strides=steps,
+            n_blocks=blocks,
+            conv_bias=conv_bias,
+            num_groups=num_groups,
+            dropout=None if dropout_op is None else dropout_op(**(dropout_op_kwargs or {})),
         )
-        self.decoder = Decoder(conv_op, features_per_stage, kernels, num_classes, conv_bias, num_groups)
+        self.decoder = Decoder(
+            conv_op,
+            features_per_stage,
+            kernels=kernels,
+            num_classes=num_classes,
+            conv_bias=conv_bias,
+            num_groups=num_groups,
+        )
         sizes = level_sizes(self.patch_size, steps, convert_conv_op_to_dim(conv_op))
         latent, reduced = bottleneck_widths(features_per_stage[0])
         self.autoencoder = None

@@ -97,12 +97,12 @@ class SliceClassifier(nn.Module):
         self.conv = ConvDropoutNormReLU(
             conv_op,
             input_channels,
-            features,
-            kernel_size,
-            1,
-            conv_bias,
-            norm_op,
-            norm_op_kwargs,
+            output_channels=features,
+            kernel_size=kernel_size,
+            stride=1,
+            conv_bias=conv_bias,
+            norm_op=norm_op,
+            norm_op_kwargs=norm_op_kwargs,
             nonlin=nonlin,
             nonlin_kwargs=nonlin_kwargs,
         )

@@ -111,7 +111,7 @@ class SliceNetwork(MethodNetwork):
             logits, slice_logits = self._pass(x)
         if slice_logits is None or not self.gate_slices:
             return logits
-        return gate_logits(logits, slice_logits, self.slice_axis, self.regions, self.gate_rule)
+        return gate_logits(logits, slice_logits, slice_axis=self.slice_axis, regions=self.regions, rule=self.gate_rule)
 
     def _pass(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits, and slice logits where they are wanted."""

@@ -52,7 +52,9 @@ class ModalityDropout:
         """Images ``(B, C, *spatial)`` whose dropped channels are 0; the same object where nothing is to be dropped."""
         if self.probability == 0:
             return images
-        present = draw_present(len(images), self.n_channels, self.required, self.probability, self.generator)
+        present = draw_present(
+            len(images), self.n_channels, required=self.required, probability=self.probability, generator=self.generator
+        )
         return keep_present(images, present)
 
 

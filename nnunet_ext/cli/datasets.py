@@ -68,5 +68,5 @@ def convert_brats_labels_command(
     """Turn predictions of a BraTS data set into the label values of the challenge."""
     from nnunet_ext.datasets.brats_labels import convert_brats_labels
 
-    written = convert_brats_labels(source, output, style, dataset_json, num_processes)
+    written = convert_brats_labels(source, output, style=style, dataset_json=dataset_json, num_processes=num_processes)
     print(f"Wrote {len(written)} files to {output}")

@@ -58,12 +58,27 @@ def plan(
         if plans != "nnUNetPlans":
             raise UserError("-p names plans to start from; --gpu-memory and --paper plan anew.")
         _plan_for_network(
-            dataset, trainer, output, assignments or [], gpu_memory, paper, configuration or [], overwrite
+            dataset,
+            trainer,
+            output=output,
+            assignments=assignments or [],
+            gpu_memory=gpu_memory,
+            paper=paper,
+            configurations=configuration or [],
+            overwrite=overwrite,
         )
         return
     from nnunet_ext.planning.command import write_method_plans
 
-    file = write_method_plans(dataset, trainer, output, assignments or [], plans, configuration or [], overwrite)
+    file = write_method_plans(
+        dataset,
+        trainer,
+        output=output,
+        assignments=assignments or [],
+        plans=plans,
+        configurations=configuration or [],
+        overwrite=overwrite,
+    )
     _report(file, dataset, trainer)
 
 
@@ -81,7 +96,16 @@ def _plan_for_network(
     from nnunet_ext.planning.memory_command import write_memory_plans
     from nnunet_ext.planning.memory_table import memory_table
 
-    planned = write_memory_plans(dataset, trainer, output, assignments, gpu_memory, paper, configurations, overwrite)
+    planned = write_memory_plans(
+        dataset,
+        trainer,
+        output=output,
+        assignments=assignments,
+        gpu_memory=gpu_memory,
+        paper=paper,
+        configurations=configurations,
+        overwrite=overwrite,
+    )
     name = planned.file.path.stem
     Console().print(memory_table(planned.rows, planned.gpu_memory))
     print("Memory is that of all tensors, counted without a GPU; kernels' workspace comes on top (docs/planning.md).")

@@ -115,7 +115,9 @@ def best(
     """Search the best configuration as nnUNetv2_find_best_configuration does, among these models only."""
     from nnunet_ext.workflow.best_configuration import write_best_configuration
 
-    chosen = write_best_configuration(dataset, models, _numbers(folds), output, ensembling, num_processes)
+    chosen = write_best_configuration(
+        dataset, models, folds=_numbers(folds), output=output, ensembling=ensembling, num_processes=num_processes
+    )
     print("Best:", " and ".join(chosen))
 
 

@@ -105,7 +105,7 @@ def convert_brats(
         if scheme.enhancing not in values:
             warnings.append(f"no case has enhancing tumour (label {scheme.enhancing}); a model cannot learn it.")
     images, labels = folder / ("imagesTr" if labelled else "imagesTs"), folder / "labelsTr"
-    _check_target(folder, images, labels if labelled else None, cases, scheme)
+    _check_target(folder, images, labels=labels if labelled else None, cases=cases, scheme=scheme)
 
     images.mkdir(parents=True, exist_ok=True)
     labels.mkdir(exist_ok=True)
@@ -118,7 +118,9 @@ def convert_brats(
     if labelled or not (folder / "dataset.json").exists():
         content = dataset_json(scheme, len(cases) if labelled else 0)
         write_text_atomically(folder / "dataset.json", json.dumps(content, indent=4) + "\n")
-    return Conversion(folder, scheme, len(cases), written.count(False), tuple(warnings))
+    return Conversion(
+        folder, scheme, num_cases=len(cases), num_already_there=written.count(False), warnings=tuple(warnings)
+    )
 
 
 def dataset_json(scheme: LabelScheme | None, num_training: int) -> dict[str, Any]:

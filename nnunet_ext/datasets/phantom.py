@@ -79,7 +79,9 @@ def phantom_case(
     coordinates = np.stack(np.meshgrid(*[np.linspace(-1, 1, side) for side in shape], indexing="ij"))
     tissue = _anatomy(rng, coordinates)
     labels = _tumour(rng, coordinates, tissue, enhancing)
-    images = np.stack([_image(rng, coordinates, tissue, labels, channel) for channel in range(len(CHANNELS))])
+    images = np.stack(
+        [_image(rng, coordinates, tissue=tissue, labels=labels, channel=channel) for channel in range(len(CHANNELS))]
+    )
     return PhantomCase(images, labels, tissue)
 
 

@@ -114,7 +114,13 @@ def draw_predictions(workspace: Workspace) -> None:
         for title, labels in {"Reference": workspace.raw / "labelsTs", **systems(workspace)}.items()
     }
     images = {case: reader.read_images(workspace.images("Ts", case))[0] for case in cases}
-    draw(workspace.picture, images, segmentations, channel_names(dataset_json), label_legend(dataset_json["labels"]))
+    draw(
+        workspace.picture,
+        images,
+        segmentations=segmentations,
+        channel_names=channel_names(dataset_json),
+        legend=label_legend(dataset_json["labels"]),
+    )
 
 
 def _reader(workspace: Workspace):

@@ -94,7 +94,11 @@ def evaluate_folders(
         comparison = compare(metrics, score(*others).metrics)
     by_modalities = split_by_modalities(metrics, present) if present is not None else None
     shown = cases_to_show(metrics) if images else {}
-    overlay = overlays(shown, images, references, predictions, labels) if images and shown else None
+    overlay = (
+        overlays(shown, images, references=references, predictions=predictions, labels=labels)
+        if images and shown
+        else None
+    )
 
     summary = {**summarise(metrics, found), "reference": str(reference), "prediction": str(prediction)}
     if comparison is not None:

@@ -93,7 +93,7 @@ def overlays(
     names = channel_names(labels.content)
     rows = []
     for heading, name in cases.items():
-        case = _read_case(name, image_folder, references[name], predictions[name], labels)
+        case = _read_case(name, image_folder, reference=references[name], prediction=predictions[name], labels=labels)
         label = f"{heading}\n{name}" if heading else ""
         rows += [(label, case, channel, regions) for channel, regions in _channel_rows(case, labels, names)]
     figure = Figure(figsize=(8.4, 2.8 * len(rows) + 0.5 * with_legend), layout="constrained")
@@ -101,7 +101,7 @@ def overlays(
     for axes_of_row, (label, case, channel, regions) in zip(
         figure.subplots(len(rows), 3, squeeze=False), rows, strict=True
     ):
-        _draw_row(axes_of_row, case, channel, names[channel], regions, colours)
+        _draw_row(axes_of_row, case, channel=channel, name=names[channel], regions=regions, colours=colours)
         axes_of_row[0].set_ylabel(label, fontsize=9)
     if with_legend:
         handles = [Line2D([], [], color=colours[region.name], label=region.name) for region in labels.regions]
@@ -178,7 +178,9 @@ def _channel_rows(case: Case, labels: DatasetLabels, names: Sequence[str]) -> It
     for region in labels.regions:
         mask = region.mask(case.reference)
         mask = mask if mask.any() else region.mask(case.prediction)
-        of_channel.setdefault(channel_of(region, labels, names, case.channels, mask), []).append(region)
+        of_channel.setdefault(channel_of(region, labels, names=names, channels=case.channels, mask=mask), []).append(
+            region
+        )
     yield from of_channel.items()
 
 
@@ -209,9 +211,9 @@ def _draw_row(
         reference, prediction = (
             region.mask(label_map[index])[box][case.flips] for label_map in (case.reference, case.prediction)
         )
-        _contour(axes_of_row[1], reference, colours[region.name], "-", 1.6)
-        _contour(axes_of_row[2], prediction, colours[region.name], "-", 1.6)
-        _contour(axes_of_row[2], reference, REFERENCE_COLOUR, ":", 1.3)
+        _contour(axes_of_row[1], reference, colour=colours[region.name], style="-", width=1.6)
+        _contour(axes_of_row[2], prediction, colour=colours[region.name], style="-", width=1.6)
+        _contour(axes_of_row[2], reference, colour=REFERENCE_COLOUR, style=":", width=1.3)
 
 
 def _contour(axes: Axes, mask: np.ndarray, colour: str, style: str, width: float) -> None:

@@ -111,7 +111,9 @@ def corner_surfaces(components: np.ndarray, number: int, spacing: Sequence[float
     points = np.argwhere((codes != 0) & (codes != len(areas_of_code) - 1))
     padded = np.pad(components, 1)
     around = [padded[tuple((points + offset).T)] for offset in np.ndindex(bits.shape)]
-    return _of_components(points, areas_of_code[codes[tuple(points.T)]], np.max(around, axis=0), number, spacing)
+    return _of_components(
+        points, areas_of_code[codes[tuple(points.T)]], owners=np.max(around, axis=0), number=number, spacing=spacing
+    )
 
 
 def border_surfaces(components: np.ndarray, number: int, spacing: Sequence[float]) -> list[Surface]:
@@ -132,7 +134,9 @@ def border_surfaces(components: np.ndarray, number: int, spacing: Sequence[float
             inside &= padded[tuple(neighbour)]
     points = np.argwhere(mask & ~inside)
     owners = components[tuple(points.T)]
-    return _of_components(points, np.ones(len(points)), owners, number, tuple(float(value) for value in spacing))
+    return _of_components(
+        points, np.ones(len(points)), owners=owners, number=number, spacing=tuple(float(value) for value in spacing)
+    )
 
 
 def weighted_percentile(distances: np.ndarray, areas: np.ndarray, fraction: float = 0.95) -> float:

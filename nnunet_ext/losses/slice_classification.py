@@ -75,7 +75,12 @@ class SliceLoss(nn.Module):
     def forward(self, output: SliceOutput, target: Tensor) -> Tensor:
         """Loss of the slice logits ``(B, R, slices)`` against nnU-Net's target; nan where any of them is nan."""
         positive, counted = slice_labels(
-            target, output.content, output.logits.shape[1], self.slice_axis, self.regions, self.ignore_label
+            target,
+            output.content,
+            num_classes=output.logits.shape[1],
+            slice_axis=self.slice_axis,
+            regions=self.regions,
+            ignore_label=self.ignore_label,
         )
         loss = mean_of_counted(self.each(zero_uncounted(output.logits, counted), positive), counted)
         # The LSTM joins all slices: one that is nan and does not count is a warning all the same.

@@ -120,7 +120,7 @@ def score_subsets(
         names=tuple(predictor.names),
         subsets=tuple(subsets),
         dice=frame,
-        shapley=_shapley_frame(frame, empty, predictor.names, subsets, orders),
+        shapley=_shapley_frame(frame, empty, names=predictor.names, subsets=subsets, orders=orders),
         convention=convention,
         orders=n_orders,
     )

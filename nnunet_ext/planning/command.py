@@ -39,7 +39,12 @@ def write_method_plans(
     check_new_name(output, plans)
     folder = preprocessed_folder(dataset)
     new = plans_with_settings(
-        read_plans(folder, plans), output, trainer_class, read_dataset_json(folder), values, configurations
+        read_plans(folder, plans),
+        output,
+        trainer=trainer_class,
+        dataset_json=read_dataset_json(folder),
+        values=values,
+        configurations=configurations,
     )
     return write_plans(new, folder, overwrite)
 

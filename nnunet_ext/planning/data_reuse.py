@@ -61,13 +61,15 @@ def share_data(plans: dict[str, Any], folder: Path) -> list[DataSource]:
         if "inherits_from" in entry:
             continue
         found = [
-            DataSource(name, identifier, other["plans_name"], source, (folder / identifier).is_dir())
+            DataSource(
+                name, identifier, plans=other["plans_name"], source=source, preprocessed=(folder / identifier).is_dir()
+            )
             for other in known
             for source in other["configurations"]
             if makes_same_data(plans, name, other, source)
             for identifier in [resolved_configuration(other, source)["data_identifier"]]
         ]
-        own = DataSource(name, entry["data_identifier"], plans["plans_name"], name, False)
+        own = DataSource(name, entry["data_identifier"], plans=plans["plans_name"], source=name, preprocessed=False)
         # data that is there is better than data that another name would have
         chosen = min(found, key=lambda source: not source.preprocessed, default=own)
         entry["data_identifier"] = chosen.data_identifier

@@ -77,7 +77,9 @@ def write_memory_plans(
     if not (math.isfinite(target) and target > 0):
         raise PlansError(f"--gpu-memory {target:g}: give the memory in GB, for example --gpu-memory 24.")
     values = parse_assignments(assignments)
-    output = output or plans_name(trainer, values, DEFAULT_PLANS, configurations, target, paper)
+    output = output or plans_name(
+        trainer, values, plans=DEFAULT_PLANS, configurations=configurations, gpu_memory=target, paper=paper
+    )
     check_new_name(output)
     base = read_changes(values).base_num_features or DEFAULT_BASE
     folder = preprocessed_folder(dataset)
@@ -92,12 +94,16 @@ def write_memory_plans(
     default = read_plans(folder, DEFAULT_PLANS) if (folder / f"{DEFAULT_PLANS}.json").is_file() else None
     settings = {key: value for key, value in values.items() if key not in CHANGES}
     values.pop("base_num_features", None)  # planned with
-    planner = MethodPlanner(folder.name, trainer_class, output, settings, target, base)
+    planner = MethodPlanner(
+        folder.name, trainer_class, plans_name=output, settings=settings, gpu_memory=target, base_num_features=base
+    )
     plans = planner.plan_experiment()
     if paper:
         planner.use_published_size(plans)
     dataset_json = planner.dataset_json
-    plans = plans_with_settings(plans, output, trainer_class, dataset_json, values, configurations)
+    plans = plans_with_settings(
+        plans, output, trainer=trainer_class, dataset_json=dataset_json, values=values, configurations=configurations
+    )
     data = share_data(plans, folder)
     rows = planned_steps(trainer_class, plans, dataset_json, default)
     warnings = [
@@ -106,4 +112,4 @@ def write_memory_plans(
         for row in rows
         if row.network == trainer and row.cost.memory > target * GIGABYTE
     ]
-    return PlannedMemory(write_plans(plans, folder, overwrite), rows, data, target, warnings)
+    return PlannedMemory(write_plans(plans, folder, overwrite), rows, data=data, gpu_memory=target, warnings=warnings)

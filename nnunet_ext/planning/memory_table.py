@@ -48,13 +48,31 @@ def planned_steps(
     """
     rows = []
     for configuration in plans["configurations"]:
-        rows.append(_row(trainer, trainer.__name__, plans, configuration, dataset_json))
-        rows.append(_row(nnUNetTrainer, "plain U-Net, same size", plans, configuration, dataset_json))
+        rows.append(
+            _row(trainer, trainer.__name__, plans=plans, configuration=configuration, dataset_json=dataset_json)
+        )
+        rows.append(
+            _row(
+                nnUNetTrainer,
+                "plain U-Net, same size",
+                plans=plans,
+                configuration=configuration,
+                dataset_json=dataset_json,
+            )
+        )
         if default_plans is not None and configuration in default_plans["configurations"]:
             network = resolved_configuration(default_plans, configuration)["architecture"]["network_class_name"]
             if network in HOST_NETWORKS:
                 label = f"{network.rpartition('.')[2]}, {default_plans['plans_name']}"
-                rows.append(_row(nnUNetTrainer, label, default_plans, configuration, dataset_json))
+                rows.append(
+                    _row(
+                        nnUNetTrainer,
+                        label,
+                        plans=default_plans,
+                        configuration=configuration,
+                        dataset_json=dataset_json,
+                    )
+                )
     return rows
 
 
@@ -67,7 +85,9 @@ def _row(
 ) -> PlannedStep:
     resolved = resolved_configuration(plans, configuration)
     cost = step_cost(trainer, plans, configuration, dataset_json, count_operations=True)
-    return PlannedStep(configuration, network, tuple(resolved["patch_size"]), resolved["batch_size"], cost)
+    return PlannedStep(
+        configuration, network, patch_size=tuple(resolved["patch_size"]), batch_size=resolved["batch_size"], cost=cost
+    )
 
 
 def memory_table(rows: Sequence[PlannedStep], gpu_memory: float) -> Table:

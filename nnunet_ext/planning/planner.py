@@ -157,9 +157,9 @@ class MethodPlanner(HostPlanner):
             self._costs[key] = step_cost(
                 self.trainer,
                 self._candidate(patch_size, architecture, batch_size),
-                "candidate",
-                self.dataset_json,
-                self.mixed_precision,
+                configuration="candidate",
+                dataset_json=self.dataset_json,
+                mixed_precision=self.mixed_precision,
             )
         return self._costs[key]
 

@@ -149,7 +149,13 @@ def step_cost(
         count_operations: Whether to count arithmetic too, which takes longer.
     """
     with TensorsWithoutData():
-        step = TrainingStep(trainer_class, plans, configuration, dataset_json, mixed_precision)
+        step = TrainingStep(
+            trainer_class,
+            plans,
+            configuration=configuration,
+            dataset_json=dataset_json,
+            mixed_precision=mixed_precision,
+        )
         with TensorBytes(step.weights()) as counted:
             step.passes()
         step.update()

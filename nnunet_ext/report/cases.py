@@ -98,7 +98,9 @@ def case_overlays(
             continue
         title = ", ".join([*([words[case]] if case in words else []), f"mean Dice {format_number(float(means[case]))}"])
         try:
-            figure = overlays({"": case}, folder, references, predictions, labels, with_legend=False)
+            figure = overlays(
+                {"": case}, folder, references=references, predictions=predictions, labels=labels, with_legend=False
+            )
         except InputError as error:  # images are the one input that a report can do without
             problems.append(f"No overlay of {case}: {error}")
             continue

@@ -223,7 +223,9 @@ def _add_cases(
     if folder is None:
         section.notes.append("No overlays: the images were not found. Set nnUNet_raw or name their folder (--images).")
     else:
-        pictures, problems = case_overlays(metrics, folder, references, predictions, model.labels, section.anchor)
+        pictures, problems = case_overlays(
+            metrics, folder, references=references, predictions=predictions, labels=model.labels, prefix=section.anchor
+        )
         section.notes += problems
     section.overlays, section.legend = list(pictures.values()), region_colours(model.labels)
     section.cases = case_table(metrics, {case: shown.anchor for case, shown in pictures.items()})

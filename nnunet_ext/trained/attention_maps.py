@@ -143,7 +143,9 @@ def attention_of_case(
     if reference is not None:
         _check_reference(reference, images[0], model)
     files = [str(image) for image in images]
-    data = preprocess_files(files, None, model.plans, model.configuration, model.dataset_json).images
+    data = preprocess_files(
+        files, None, plans=model.plans, configuration=model.configuration, dataset_json=model.dataset_json
+    ).images
     patch = tuple(model.configuration.patch_size)
     padded, unpad = pad_nd_image(torch.as_tensor(data).float(), patch, "constant", {"value": 0}, True)
     logits, maps = _sliding_window(model.network.to(device), padded, patch, device)
@@ -156,17 +158,19 @@ def attention_of_case(
     return CaseAttention(
         data[channels],
         maps.numpy(),
-        np.asarray(segmentation) > 0,
-        [_stream_name(model.network.streams[stream], names) for stream in model.network.encoder.mapped_streams],
+        foreground=np.asarray(segmentation) > 0,
+        streams=[_stream_name(model.network.streams[stream], names) for stream in model.network.encoder.mapped_streams],
         # a 2d configuration has no spacing across slices
-        spacing if len(spacing) == 3 else (1.0, *spacing),
-        None if reference is None else _reference_masks(reference, files, model),
+        spacing=spacing if len(spacing) == 3 else (1.0, *spacing),
+        reference=None if reference is None else _reference_masks(reference, files, model),
     )
 
 
 def _reference_masks(reference: Path, files: list[str], model: AttentionModel) -> ReferenceMasks:
     # apart from the images, because a reference beside them would have a say in what nnU-Net normalizes
-    labels = preprocess_files(files, str(reference), model.plans, model.configuration, model.dataset_json).labels
+    labels = preprocess_files(
+        files, str(reference), plans=model.plans, configuration=model.configuration, dataset_json=model.dataset_json
+    ).labels
     ignore = model.plans.get_label_manager(model.dataset_json).ignore_label
     ignored = np.zeros(labels[0].shape, bool) if ignore is None else labels[0] == ignore
     return ReferenceMasks((labels[0] > 0) & ~ignored, ignored)

@@ -118,7 +118,7 @@ def read_model(folder: Path, reference: Path | None = None) -> TrainedModel:
     dataset = str(plans.get("dataset_name", folder.parent.name))
     fold_folders = sorted(path for path in folder.glob("fold_*") if path.is_dir())
     folds = tuple(_read_fold(path, labels.file_ending, dataset, reference) for path in fold_folders)
-    return TrainedModel(folder, dataset, folder.name.split("__")[0], plans, labels, folds)
+    return TrainedModel(folder, dataset, trainer=folder.name.split("__")[0], plans=plans, labels=labels, folds=folds)
 
 
 def nnunet_folder(variable: str, *parts: str) -> Path | None:

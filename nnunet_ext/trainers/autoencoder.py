@@ -92,9 +92,9 @@ class AutoencoderRegularizedTrainer(PaperAugmentationTrainer):
         return AutoencoderRegularizedLoss(
             self.label_manager.has_regions,
             self.label_manager.ignore_label,
-            self.settings.reconstruction_weight,
-            self.settings.kl_weight,
-            self.settings.reconstruction_reduction,
+            reconstruction_weight=self.settings.reconstruction_weight,
+            kl_weight=self.settings.kl_weight,
+            reconstruction_reduction=self.settings.reconstruction_reduction,
         )
 
     def forward_and_loss(self, images: torch.Tensor, target: Any) -> torch.Tensor:

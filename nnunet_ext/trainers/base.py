@@ -169,7 +169,9 @@ class MethodTrainer(HostTrainer):
     ) -> None:
         """Make the plans' configuration describe this method's network, in place."""
         method_kwargs = cls.method_kwargs(settings, plans, configuration, dataset_json)
-        write_architecture(plans, configuration, cls.network_class, cls.topology, method_kwargs)
+        write_architecture(
+            plans, configuration, network_class=cls.network_class, topology=cls.topology, method_kwargs=method_kwargs
+        )
 
     @classmethod
     def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -325,7 +327,9 @@ class MethodTrainer(HostTrainer):
     def _notes_on_continuing(self, file: str) -> list[str]:
         checkpoint = read_to_continue(Path(file))
         plans, configuration = self.made_with["plans"], self.made_with["configuration"]
-        found = differences(checkpoint, type(self).__name__, plans, configuration, self.settings)
+        found = differences(
+            checkpoint, type(self).__name__, plans=plans, configuration=configuration, settings=self.settings
+        )
         if found.major and not self.settings.continue_with_changes:
             plans_file = join(self.preprocessed_dataset_folder_base, f"{self.plans_manager.plans_name}.json")
             raise ContinuationError(

@@ -111,9 +111,9 @@ class SliceTrainer(PaperAugmentationTrainer):
         return mirror_scale_and_shift(
             settings.intensity_scale,
             settings.intensity_shift,
-            settings.intensity_probability,
-            mirror_axes,
-            masked_channels,
+            probability=settings.intensity_probability,
+            mirror_axes=mirror_axes,
+            masked_channels=masked_channels,
         )
 
     @property

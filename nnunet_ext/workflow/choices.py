@@ -112,7 +112,7 @@ def check_choices(choices: WorkflowChoices, folders: Mapping[str, Path]) -> Chec
             "is none of them."
         )
     for trainer in own:
-        _check_settings(trainer, values, choices, plans, dataset_json)
+        _check_settings(trainer, values, choices=choices, plans=plans, dataset_json=dataset_json)
     images, reference = _images(choices, dataset)
     names = {trainer: plans_name(trainer, values, choices.plans) for trainer in own} if values else {}
     return CheckedChoices(dataset.name, names, images, reference)
@@ -200,7 +200,11 @@ def _check_settings(
         trainer_class.settings_for({k: v for k, v in values.items() if k not in CHANGES}, dataset_json, [])
         axes = {name: 2 if name == "2d" else 3 for name in choices.configurations}
     else:
-        plans = plans_with_settings(plans, choices.plans, trainer_class, dataset_json, values) if values else plans
+        plans = (
+            plans_with_settings(plans, choices.plans, trainer=trainer_class, dataset_json=dataset_json, values=values)
+            if values
+            else plans
+        )
         for name in choices.configurations:
             trainer_class.prepare_plans(plans, name, dataset_json)
         axes = {name: len(resolved_configuration(plans, name)["patch_size"]) for name in choices.configurations}

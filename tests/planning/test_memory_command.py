@@ -89,7 +89,7 @@ def planned_at_once(monkeypatch):
     """nnU-Net's search replaced by one whose batch is that of the memory target."""
 
     class Planner:
-        def __init__(self, dataset, trainer, plans_name, settings, gpu_memory, base):
+        def __init__(self, dataset, trainer, plans_name, settings, gpu_memory, base_num_features):
             self.dataset_json, self.batch_size = Case().dataset_json, int(gpu_memory)
 
         def plan_experiment(self):
