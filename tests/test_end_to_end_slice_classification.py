@@ -6,30 +6,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from workspace import Workspace
 
-from nnunet_ext.datasets.phantom import ENHANCING, write_phantom_dataset
+from nnunet_ext.datasets.phantom import ENHANCING
 
 pytestmark = pytest.mark.end_to_end
 
-DATASET, PLANS, ARCHITECTURES = "Dataset998_Phantom", "Tiny", ("BiFPN", "NestedUNet")
+DATASET, PLANS, ARCHITECTURES = "Dataset999_Phantom", "Tiny", ("BiFPN", "NestedUNet")
 REGIONS = ("whole_tumor", "tumor_core", "enhancing_tumor")
 WITHOUT_ENHANCING = "phantom_ts002"
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
+def workspace(workspace_with_phantom):
     """A fold of each architecture; the last of the three test cases has no enhancing tumour."""
-    workspace = Workspace(tmp_path_factory.mktemp("nnunet"))
-    write_phantom_dataset(workspace.folder("raw") / DATASET, num_cases=5, shape=(24, 28, 24), seed=1, num_test_cases=3)
-    workspace.run("nnUNetv2_plan_and_preprocess", "-d", 998, "-c", "3d_fullres", "-np", 1, "-npfp", 1)
+    workspace = workspace_with_phantom
     settings = ["num_epochs=2", "num_iterations_per_epoch=25", "num_val_iterations_per_epoch=2", "warmup_epochs=0"]
     settings += ["base_num_features=4", "dropout=0.0"]
     for architecture in ARCHITECTURES:
         trainer = f"{architecture}ClassifierTrainer"
-        workspace.run("nnunet_ext", "plan", "-d", 998, "-tr", trainer, "-o", f"{PLANS}{architecture}", *settings)
+        workspace.run("nnunet_ext", "plan", "-d", 999, "-tr", trainer, "-o", f"{PLANS}{architecture}", *settings)
         options = ("-tr", trainer, "-p", f"{PLANS}{architecture}", "-device", "cpu")
-        workspace.run("nnUNetv2_train", 998, "3d_fullres", 0, *options)
+        workspace.run("nnUNetv2_train", 999, "3d_fullres", 0, *options)
     return workspace
 
 
@@ -46,7 +43,7 @@ def predict(workspace, architecture, gate: bool) -> Path:
     folder = workspace.folder(f"{architecture}_{'gated' if gate else 'open'}")
     model = ("-tr", f"{architecture}ClassifierTrainer", "-p", f"{PLANS}{architecture}", "-device", "cpu")
     images = workspace.folder("raw") / DATASET / "imagesTs"
-    arguments = ("-d", 998, "-c", "3d_fullres", "-f", 0, *model, "-npp", 1, "-nps", 1, "--save_probabilities")
+    arguments = ("-d", 999, "-c", "3d_fullres", "-f", 0, *model, "-npp", 1, "-nps", 1, "--save_probabilities")
     workspace.run("nnUNetv2_predict", *arguments, "-i", images, "-o", folder)
     return folder
 
