@@ -86,7 +86,9 @@ class Study:
             "nnUNet_extTrainer": str(plugin_folder()),
             "nnUNet_n_proc_DA": "1",
             "nnUNet_def_n_proc": "1",
+            # nnU-Net takes all cores on a CPU: threads that wait must not spin where two studies share them
             "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "passive",
         }
 
     def command(self, name: str, *arguments: object) -> None:
