@@ -13,7 +13,7 @@ INSTALLED := .venv/installed-$(shell (pwd; cat setup.cfg pyproject.toml) | cksum
 
 # one thread a process; the tests of a file stay together, since some share a fixture of minutes, and files are begun in
 # the order of tests/conftest.py, not those with most tests first
-PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) \
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) \
 	--dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help

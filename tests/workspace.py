@@ -35,7 +35,10 @@ class Workspace:
             "nnUNet_extTrainer": str(plugin_folder()),
             "nnUNet_n_proc_DA": "1",
             "nnUNet_def_n_proc": "1",
-            "OMP_NUM_THREADS": "2",
+            "OMP_NUM_THREADS": "1",
+            # nnU-Net takes all cores for training on a CPU, whatever OMP_NUM_THREADS says; where two tests share two
+            # cores, threads that spin while they wait made a training take fifteen times as long
+            "OMP_WAIT_POLICY": "passive",
             "PYTHONPATH": str(CHECKOUT),
         }
 

@@ -125,7 +125,7 @@ if __name__ == "__main__":
     parser.add_argument("words", nargs="*")
     arguments = parser.parse_args()
     sys.dont_write_bytecode = True
-    os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     # inherited by every fork; nothing of this package, which each fork imports from the copy
     import nnunetv2.inference.predict_from_raw_data
     import nnunetv2.training.nnUNetTrainer.nnUNetTrainer  # noqa: F401
