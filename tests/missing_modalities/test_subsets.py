@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 
 from nnunet_ext.cli import app
 from nnunet_ext.errors import InputError, UserError
+from nnunet_ext.missing_modalities import subsets
 from nnunet_ext.missing_modalities.complete import complete_folder
 from nnunet_ext.missing_modalities.subset_scores import choose_subsets, score_subsets
 from nnunet_ext.missing_modalities.subsets import PredictionChoices, subset_name
 from nnunet_ext.testing import Case
 from nnunet_ext.trainer_search import plugin_folder
-from nnunet_ext.trainers import ModalityPairingTrainer
+from nnunet_ext.trainers import BiFPNClassifierTrainer, ModalityPairingTrainer
 
 NAMES = ("FLAIR", "T1ce")
 SHAPE = (14, 16, 18)
@@ -137,3 +138,11 @@ def test_command_prints_dots_and_names(model, tmp_path, monkeypatch):
 
 def test_name_joins_the_channels():
     assert subset_name((0, 1), NAMES) == "FLAIR+T1ce"
+
+
+@pytest.mark.parametrize(("mirroring", "axes"), [(True, (0, 1, 2)), (False, ())])
+def test_slice_networks_which_mirror_their_input_themselves_are_told_not_to(mirroring, axes, tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_extTrainer", str(plugin_folder()))
+    folder = model_folder(BiFPNClassifierTrainer, Case(channels=NAMES, regions=True), tmp_path)
+    loaded = subsets._load(PredictionChoices(str(folder), mirroring=mirroring), torch.device("cpu"))
+    assert loaded.network.mirror_axes == axes
