@@ -22,7 +22,8 @@ class Fault(NamedTuple):
 
 
 ARCHITECTURES, LOSSES, TRAINERS = "nnunet_ext/architectures", "nnunet_ext/losses", "nnunet_ext/trainers"
-AUGMENTATION = "nnunet_ext/augmentation"
+AUGMENTATION, FILES = "nnunet_ext/augmentation", "nnunet_ext/files"
+CONTINUATION = "tests/trainers/test_continuation.py"
 NETWORKS, DISTRIBUTED = "tests/architectures", "tests/test_distributed.py"
 EPOCH = f"{DISTRIBUTED}::test_epoch_is_logged_as_one_process_logs_it"
 GRADIENTS = f"{DISTRIBUTED}::test_gradients_are_those_of_one_process_on_the_whole_batch"
@@ -312,4 +313,91 @@ LOSS_FAULTS = (
     ),
 )
 
-FAULTS = (*SEVERAL_PROCESSES, *TRAINING, *AUGMENTATIONS, *INITIAL_WEIGHTS, *NETWORK_FAULTS, *LOSS_FAULTS)
+FILE_FAULTS = (
+    Fault(
+        "writers of the same file share a temporary name",
+        f"{FILES}/atomic.py",
+        "folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))",
+        "folder = parent / PREFIX; folder.mkdir()",
+        "tests/files/test_atomic.py::test_commands_that_write_the_same_file_at_once_do_not_meet",
+    ),
+    Fault(
+        "what is being written is taken for what a killed command left",
+        f"{FILES}/atomic.py",
+        "            if _try_lock(lock):\n",
+        "            if True:\n",
+        "tests/files/test_atomic.py::test_what_a_killed_command_left_is_removed_and_what_is_being_written_stays",
+    ),
+    Fault(
+        "one file that cannot be written lets the others be replaced",
+        f"{FILES}/atomic.py",
+        "if (folder / file).is_dir()]:",
+        "if (folder / file).is_symlink()]:",
+        "tests/files/test_atomic.py::test_of_several_files_none_is_written_where_one_cannot_be",
+    ),
+    Fault(
+        "locks follow links",
+        f"{FILES}/locks.py",
+        " | os.O_NOFOLLOW",
+        "",
+        "tests/files/test_locks.py::test_planted_link_is_not_followed",
+    ),
+    Fault(
+        "checkpoints can run code",
+        f"{FILES}/checkpoint.py",
+        'if not unknown:\n                content = torch.load(file, map_location="cpu", weights_only=True,',
+        'if True:\n                content = torch.load(file, map_location="cpu", weights_only=False,',
+        "tests/files/test_checkpoint.py::test_checkpoint_that_wants_to_run_code_is_refused_with_its_name_and_does_not",
+    ),
+    Fault(
+        "checksums of weights are not compared",
+        f"{FILES}/checkpoint.py",
+        'if weights or "/data/" not in record.filename:',
+        'if "/data/" not in record.filename:',
+        "tests/files/test_checkpoint.py::test_damaged_weights_are_named_and_do_not_matter_where_they_are_not_needed",
+    ),
+    Fault(
+        "a training goes on with another loss",
+        f"{TRAINERS}/continuation.py",
+        "found.minor if name in settings.changeable else found.major",
+        "found.minor",
+        f"{CONTINUATION}::test_other_network_or_loss_is_refused_before_anything_is_loaded",
+    ),
+    Fault(
+        "a training goes on from a sibling's checkpoint",
+        f"{TRAINERS}/continuation.py",
+        'found.major.append(f"Trainer is',
+        'found.minor.append(f"Trainer is',
+        f"{CONTINUATION}::test_checkpoint_of_a_sibling_is_refused",
+    ),
+    Fault(
+        "checkpoints keep the settings that a training started with",
+        f"{TRAINERS}/base.py",
+        "        self.made_with = made_with  #",
+        "        #",
+        f"{CONTINUATION}::test_who_asks_for_it_continues_with_changes_and_next_time_they_are_none",
+    ),
+    Fault(
+        "a model is stripped into a folder of its own",
+        "nnunet_ext/trained/strip.py",
+        "output.resolve().is_relative_to(model.resolve())",
+        "output == model",
+        "tests/trained/test_strip.py::test_model_is_not_stripped_into_itself",
+    ),
+    Fault(
+        "the largest label is cast before it is looked at",
+        "nnunet_ext/labels/label_image.py",
+        "LARGEST_LABEL = 65535",
+        "LARGEST_LABEL = 65536",
+        "tests/labels/test_label_image.py::test_value_that_no_label_can_have_raises_instead_of_becoming_another",
+    ),
+    Fault(
+        "workers outlive a killed command",
+        "nnunet_ext/parallel.py",
+        "    Thread(target=_exit_when_closed, args=(command,), daemon=True).start()\n",
+        "",
+        "tests/test_parallel.py::test_no_worker_outlives_its_command",
+    ),
+)
+
+FAULTS = (*SEVERAL_PROCESSES, *TRAINING, *AUGMENTATIONS, *INITIAL_WEIGHTS, *NETWORK_FAULTS, *LOSS_FAULTS, *FILE_FAULTS)
