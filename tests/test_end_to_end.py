@@ -58,20 +58,21 @@ def model(workspace):
     return workspace.model(DATASET, "ModalityPairingTrainer", PLANS)
 
 
-@pytest.fixture(scope="module")
-def prediction(workspace):
+def predict(workspace, name):
     """Test case predicted with both folds, mirroring on, in a fresh process."""
     arguments = ("-d", 999, "-c", "3d_fullres", "-f", 0, 1, *OPTIONS, "-npp", 1, "-nps", 1)
-    images = workspace.folder("one_case")
-    images.mkdir()
+    images, output = workspace.folder("one_case"), workspace.folder(name)
+    workspace.run("nnUNetv2_predict", *arguments, "-i", images, "-o", output, "--save_probabilities")
+    return output
+
+
+@pytest.fixture(scope="module")
+def prediction(workspace):
+    """Folder with one case's segmentation and probabilities."""
+    workspace.folder("one_case").mkdir()
     for file in (workspace.folder("raw") / DATASET / "imagesTs").glob("phantom_ts000_*.nii.gz"):
-        shutil.copy(file, images)
-
-    def predict(folder):
-        workspace.run("nnUNetv2_predict", *arguments, "-i", images, "-o", folder, "--save_probabilities")
-        return folder
-
-    return predict
+        shutil.copy(file, workspace.folder("one_case"))
+    return predict(workspace, "here")
 
 
 def segmentation(folder):
@@ -118,7 +119,7 @@ def test_validation_wrote_probabilities_and_scores(model):
 
 
 def test_prediction_has_the_geometry_of_the_image(workspace, prediction):
-    result = segmentation(prediction(workspace.folder("first")))
+    result = segmentation(prediction)
     image = SimpleITK.ReadImage(str(next(workspace.folder("one_case").glob("*_0000.nii.gz"))))
     assert result.GetSize() == image.GetSize()
     assert result.GetSpacing() == pytest.approx(image.GetSpacing())
@@ -127,15 +128,14 @@ def test_prediction_has_the_geometry_of_the_image(workspace, prediction):
 
 
 def test_exported_model_predicts_the_same_elsewhere(workspace, prediction, model):
-    before = prediction(workspace.folder("before"))
     archive = workspace.folder("model.zip")
     export = ("nnUNetv2_export_model_to_zip", "-d", 999, "-c", "3d_fullres", "-f", 0, 1)
     workspace.run(*export, "-tr", "ModalityPairingTrainer", "-p", PLANS, "-o", archive, "--not_strict")
     workspace.folder("results").rename(workspace.folder("old_results"))
     workspace.folder("results").mkdir()
     workspace.run("nnUNetv2_install_pretrained_model_from_zip", archive)
-    after = prediction(workspace.folder("after"))
-    arrays = [SimpleITK.GetArrayFromImage(segmentation(folder)) for folder in (before, after)]
+    elsewhere = predict(workspace, "elsewhere")
+    arrays = [SimpleITK.GetArrayFromImage(segmentation(folder)) for folder in (prediction, elsewhere)]
     assert np.array_equal(*arrays)
-    probabilities = [np.load(next(folder.glob("*.npz")))["probabilities"] for folder in (before, after)]
+    probabilities = [np.load(next(folder.glob("*.npz")))["probabilities"] for folder in (prediction, elsewhere)]
     assert np.array_equal(*probabilities)
