@@ -15,17 +15,20 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_ext import plugin
+from nnunet_ext.plans.settings import SettingsError
 from nnunet_ext.testing import Case, make_batch, make_trainer, training_transforms
 from nnunet_ext.trainers import (
     TRAINERS,
     AttentionFusionTrainer,
     AttentionFusionTrainerNoDA,
+    AttentionUNetTrainer,
     AutoencoderRegularizedTrainer,
     AutoencoderRegularizedTrainerNNUNetDA,
     BiFPNClassifierTrainer,
     MethodTrainer,
     ModalityPairingTrainer,
     NestedUNetClassifierTrainer,
+    SingleModalityUNetTrainer,
 )
 
 CASES = (
@@ -111,6 +114,32 @@ def test_training_step_gives_finite_loss_and_a_gradient_to_every_parameter(train
     assert torch.isfinite(loss)
     without = [name for name, p in trainer.network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert without == []
+
+
+@every_network
+def test_samples_that_lost_modalities_train_every_parameter(trainer_class, tmp_path):
+    case = Case("cascade", cascade=True, settings={"modality_dropout": 1.0})
+    if trainer_class in (SingleModalityUNetTrainer, AttentionUNetTrainer):
+        with pytest.raises(SettingsError, match="reads the master modality alone"):
+            make_trainer(trainer_class, case, tmp_path)
+        return
+    trainer = make_trainer(trainer_class, case, tmp_path)
+    trainer.is_ddp = True  # as above
+    trainer.loss = trainer._build_loss()
+    trainer.is_ddp = False
+    trainer.on_train_epoch_start()
+    images, target = make_batch(trainer, case, size=4)
+    seen = []
+    trainer.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    trainer.network.train()
+    loss = trainer.forward_and_loss(images, target)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in trainer.network.parameters())
+    has = seen[0].flatten(2).any(2)
+    assert not has[:, :4].all(1).any()
+    assert has[:, :4].any(1).all()
+    assert has[:, 4:].all()  # the cascade's channels
 
 
 @every_case

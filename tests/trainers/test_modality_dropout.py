@@ -17,6 +17,7 @@ from nnunet_ext.trainers import (
     AttentionFusionTrainer,
     AutoencoderRegularizedTrainer,
     BiFPNClassifierTrainer,
+    MethodTrainer,
     ModalityDropoutTrainer,
     ModalityPairingTrainer,
 )
@@ -126,6 +127,18 @@ def test_draws_depend_on_seed_epoch_and_process_and_on_nothing_else():
     torch.manual_seed(7)
     drawn(0, 0, seed=7)
     assert torch.equal(torch.rand(1), expected)  # nobody else's numbers are used up
+
+
+def test_each_process_and_epoch_of_a_training_starts_its_own_draws(tmp_path):
+    trainer = make_trainer(ModalityDropoutTrainer, Case(), tmp_path)
+    states = []
+    for trainer.local_rank, trainer.current_epoch in ((0, 0), (1, 0), (0, 0), (0, 1)):
+        trainer.modality_dropout.start_epoch(9, 9)
+        MethodTrainer.on_train_epoch_start(trainer)
+        states.append(trainer.modality_dropout.generator.get_state().tolist())
+    assert states[0] == states[2]
+    assert states[0] != states[1]
+    assert states[0] != states[3]
 
 
 @pytest.mark.parametrize(
