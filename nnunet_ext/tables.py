@@ -1,5 +1,6 @@
 """Tables on the screen that show every text as it is."""
 
+import textwrap
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -23,9 +24,21 @@ def text_table(
         caption=Text(caption) if caption else None,
         caption_justify="left",
     )
+    phrases = num_left == 1 and any(" " in row[0] for row in rows)
     for index, heading in enumerate(headings):
-        # what a row is about stays in one piece, so that it can be copied
-        table.add_column(Text(heading), justify="left" if index < num_left else "right", no_wrap=index == 0)
+        if phrases and index > 0:
+            # phrases wrap for the numbers beside them, which Rich would cut otherwise
+            width = max(len(text) for text in [*heading.split(), *(row[index] for row in rows)])
+            lines = textwrap.wrap(heading, width, break_long_words=False, break_on_hyphens=False)
+            table.add_column(Text("\n".join(lines)), justify="right", no_wrap=True)
+        else:
+            # else what a row is about stays in one piece, so that it can be copied
+            table.add_column(
+                Text(heading),
+                justify="left" if index < num_left else "right",
+                no_wrap=index == 0 and not phrases,
+                overflow="fold",
+            )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
