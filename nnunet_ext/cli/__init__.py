@@ -4,12 +4,12 @@ Commands import what they need when they run: ``nnunet_ext path`` is in users' s
 nnU-Net.
 """
 
-import signal
 import sys
 
 import typer
 
 from nnunet_ext.cli import datasets, missing_modalities, models, plan, scores, setup, workflow
+from nnunet_ext.cli.termination import clean_exit_on_sigterm
 from nnunet_ext.errors import UserError
 
 app = typer.Typer(
@@ -24,10 +24,9 @@ for group in (setup, plan, models, datasets, missing_modalities, scores, workflo
 
 def main() -> None:
     """Run the command line; a user's mistake or a failing disk is one message and exit code 1."""
-    # else a terminated command would leave its workers and what it has half written
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        app()
+        with clean_exit_on_sigterm():
+            app()
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -16,7 +16,6 @@ from nnunet_ext.trainers import TRAINERS
 
 def run(capsys, *arguments):
     """Exit code, standard output and standard error of ``nnunet_ext arguments``."""
-    terminated = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(sys, "argv", ["nnunet_ext", *arguments])
         try:
@@ -24,7 +23,6 @@ def run(capsys, *arguments):
             code = 0
         except SystemExit as exit_:
             code = exit_.code or 0
-    signal.signal(signal.SIGTERM, terminated)
     return code, *capsys.readouterr()
 
 
