@@ -1,5 +1,6 @@
 """Box plots of every metric over the cases, one box a region (Fig. 3 of Wang et al., BraTS 2020)."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from nnunet_ext.evaluation.summary import heading, measured, metrics_of
 
 NUM_COLUMNS = 3
+LETTERS_AN_INCH = 13  # of a title
 WHISKERS_OF_PANEL = 3
 
 
@@ -34,7 +36,7 @@ def box_plots(results: Mapping[str, pd.DataFrame], metrics: Sequence[str] | None
     figure = Figure(figsize=(num_columns * width, num_rows * (3.4 + 0.2 * several)), layout="constrained")
     for position, metric in enumerate(metrics, start=1):
         axes = figure.add_subplot(num_rows, num_columns, position)
-        axes.set_title(heading(metric, how), fontsize=9)
+        axes.set_title(textwrap.fill(heading(metric, how), int(LETTERS_AN_INCH * width)), fontsize=9)
         if not rows[metric].notna().any():
             axes.text(0.5, 0.5, "no values", ha="center", transform=axes.transAxes)
             axes.set(xticks=[], yticks=[])

@@ -41,3 +41,16 @@ def test_limits_hold_boxes_and_whiskers_of_every_result():
 def test_there_is_no_panel_without_a_metric():
     metrics = rows(SPREAD).assign(**{name: SPREAD for name in ("dice", "sensitivity", "specificity")})
     assert len(box_plots({"a": metrics}).axes) == 4
+
+
+def test_long_titles_stay_inside_the_figure():
+    lesions = {"lesions": "brats2025", "volume_unit": "mm3", "match_dice": 1e-6, "min_lesion_mm3": 0.0}
+    frame = rows(SPREAD).assign(matched_lesion_nsd=SPREAD, **lesions)
+    figure = box_plots({"a": frame}, ["matched_lesion_nsd"])
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    title = axes.title.get_window_extent()
+    assert axes.get_title().replace("\n", " ") == "Surface Dice by border voxels of matched lesions, brats2025"
+    assert figure.bbox.x0 <= title.x0
+    assert title.x1 <= figure.bbox.x1
+    assert title.y1 <= figure.bbox.y1
