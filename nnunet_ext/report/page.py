@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,8 @@ def _add_scores(section: Section, scores: Scores) -> None:
     section.tables.append(Table(["", *kinds.values()], rows, "Cases with empty masks"))
     section.plots = _box_plots({section.title: metrics})
     if scores.lesions is not None:
-        section.plots.append(picture(detection_plot(scores.lesions), "Lesions found by volume, one panel a region"))
+        plot = picture(detection_plot(scores.lesions), "Lesions found by volume, one panel a region")
+        section.plots.append(replace(plot, is_wide=True))
 
 
 def _parameters(model: TrainedModel) -> str:

@@ -20,11 +20,13 @@ class Picture:
         source: Data address.
         description: What it shows.
         anchor: Name that links on the page lead to; empty without one.
+        is_wide: Whether it has several panels side by side, and a row of the page to itself.
     """
 
     source: str
     description: str
     anchor: str = ""
+    is_wide: bool = False
 
 
 @dataclass(frozen=True)

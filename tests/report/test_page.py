@@ -106,7 +106,9 @@ def test_lesion_wise_scores_and_surface_dice_are_on_the_page(tmp_path):
     assert page.count("Lesion-wise Dice, brats2023 met") >= 2  # a table and a box plot
     assert "Surface Dice by area, 1 mm" in page
     assert "Lesions found by volume" in page
-    assert 'alt="Lesions found by volume, one panel a region"' in page
+    # its panels are side by side: in a cell of the grid nobody could read them
+    assert re.search(r'<figure class="wide"[^>]*><img [^>]*alt="Lesions found by volume, one panel a region"', page)
+    assert page.count('<figure class="wide"') == 1
     assert "Lesions: brats2023 met" in page
 
 
