@@ -56,7 +56,11 @@ def read_checkpoint(file: Path, needed: Sequence[str] = NEEDED_TO_PREDICT, *, we
         )
     missing = [key for key in needed if not isinstance(content, dict) or key not in content]
     if missing:
-        raise UnreadableCheckpointError(f"{file}: has no {', '.join(missing)}, as a checkpoint of nnU-Net v2 has.")
+        # a stripped model's user needs the model that it was copied from
+        unless = " unless it was stripped" if isinstance(content, dict) and "network_weights" in content else ""
+        raise UnreadableCheckpointError(
+            f"{file}: has no {', '.join(missing)}, as a checkpoint of nnU-Net v2 has{unless}."
+        )
     return content
 
 

@@ -153,6 +153,12 @@ def test_damaged_checkpoint_to_continue_from_names_one_that_is_whole(file, tmp_p
         read_to_continue(file)
 
 
+def test_checkpoint_without_what_stripping_drops_is_said_to_be_stripped(tmp_path):
+    torch.save({key: value for key, value in CONTENT.items() if key != "logging"}, tmp_path / FINAL)
+    with pytest.raises(InputError, match="has no logging, as a checkpoint of nnU-Net v2 has unless it was stripped"):
+        read_checkpoint(tmp_path / FINAL, ("logging",))
+
+
 def test_missing_checkpoint_is_not_called_damaged(tmp_path):
     assert damage(tmp_path / FINAL) == "does not exist"
 
