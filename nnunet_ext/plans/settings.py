@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any, ClassVar, Literal, TypeVar
+from types import UnionType
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
@@ -101,4 +102,12 @@ def _describe(problem: Any) -> str:
 
 
 def _type_name(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    """A type in a user's words: ``float or 'uniform'``, ``list[str] or null``."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return " or ".join(repr(value) for value in parts)
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join(_type_name(part) for part in parts)
+    if annotation is type(None):
+        return "null"
+    return annotation.__name__ if isinstance(annotation, type) and not parts else str(annotation)

@@ -35,3 +35,10 @@ def test_bad_values_are_named_all_at_once(values, message):
 def test_settings_survive_json():
     settings = TrainingSettings(num_epochs=3)
     assert read_settings(TrainingSettings, json.loads(json.dumps(settings_as_json(settings)))) == settings
+
+
+def test_message_names_the_types_in_words():
+    with pytest.raises(SettingsError) as error:
+        read_settings(TrainingSettings, {"modality_dropout": "often"})
+    assert "num_epochs (int)" in str(error.value)
+    assert "modality_dropout (float or 'uniform'), required_modalities (list[str] or null)" in str(error.value)
