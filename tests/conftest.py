@@ -10,7 +10,8 @@ PHANTOM = "Dataset999_Phantom"
 
 def pytest_collection_modifyitems(items):
     """The files that take minutes first: of two processes that share the files, none then ends long after the other."""
-    items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
+    slow = ("end_to_end", "real_data")
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in slow))
 
 
 @pytest.fixture(scope="session")
