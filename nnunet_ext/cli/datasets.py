@@ -1,14 +1,12 @@
 """``nnunet_ext convert``: data sets as they are distributed, to nnU-Net's raw format and back."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from nnunet_ext.cli.options import DatasetJson, NumProcesses
-from nnunet_ext.errors import UserError
+from nnunet_ext.cli.options import DatasetJson, NumProcesses, raw_folder
 
 app = typer.Typer()
 convert = typer.Typer(help="Data sets as they are distributed, to nnU-Net's raw format and back.", no_args_is_help=True)
@@ -31,12 +29,10 @@ def convert_brats_command(
     """Convert BraTS to nnU-Net's raw format with its three regions; run again to complete an interrupted conversion."""
     from nnunet_ext.datasets.brats import convert_brats
 
-    raw = os.environ.get("nnUNet_raw")
-    if not raw:
-        raise UserError("The environment variable nnUNet_raw is not set. Type: export nnUNet_raw=FOLDER")
+    raw = raw_folder()
     result = convert_brats(
         source,
-        Path(raw),
+        raw,
         dataset_id=dataset,
         name=name,
         enhancing=enhancing_label,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from nnunet_ext.cli.options import Convention, NumProcesses
+from nnunet_ext.cli.options import Convention, Device, NumProcesses, raw_folder, torch_device
 from nnunet_ext.errors import UserError
 from nnunet_ext.files.checkpoint import FINAL
 from nnunet_ext.files.json_object import read_json_object
@@ -63,17 +63,14 @@ def subsets(
     checkpoint: Annotated[str, typer.Option("-chk", "--checkpoint", help="Checkpoint.")] = FINAL,
     disable_tta: Annotated[bool, typer.Option("--disable_tta", help="No mirrored passes, as for nnU-Net.")] = False,
     convention: Convention = None,
-    device: Annotated[str, typer.Option("-device", "--device", help="cuda or cpu.")] = "cuda",
+    device: Device = "cuda",
 ) -> None:
     """Predict from every subset of the modalities: a table of Dice, and what each modality is worth."""
-    import torch
-
     from nnunet_ext.missing_modalities.subset_scores import score_subsets
     from nnunet_ext.missing_modalities.subset_table import subset_cells
     from nnunet_ext.missing_modalities.subsets import PredictionChoices
 
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("There is no GPU; add --device cpu.")
+    on = torch_device(device)
     choices = PredictionChoices(
         model=str(model.resolve()),
         folds=tuple(fold) if fold else None,
@@ -88,7 +85,7 @@ def subsets(
         keep=[names.split(",") for names in keep or []],
         n_orders=sample,
         convention=convention,
-        device=torch.device(device),
+        device=on,
     )
     headings, rows = subset_cells(scores)
     Console().print(text_table(headings, rows, title="Mean Dice over the cases", num_left=len(scores.names)))
@@ -103,9 +100,7 @@ def _of_dataset(dataset: str, plans: str) -> tuple[dict[str, Any], dict[str, Any
     """The raw data set's ``dataset.json``, and its plans where it has been planned."""
     from nnunet_ext.planning.dataset_folder import find_dataset
 
-    raw = os.environ.get("nnUNet_raw")
-    if not raw:
-        raise UserError("The environment variable nnUNet_raw is not set. Type: export nnUNet_raw=FOLDER")
-    folder = find_dataset(Path(raw), dataset)
+    raw = raw_folder()
+    folder = find_dataset(raw, dataset)
     planned = Path(os.environ.get("nnUNet_preprocessed", ""), folder.name, f"{plans}.json")
     return read_json_object(folder / "dataset.json"), read_json_object(planned) if planned.is_file() else None

@@ -9,14 +9,15 @@ from nnunet_ext.cli.options import (
     HD95,
     NSD,
     Convention,
+    Device,
     Lesions,
     MatchDice,
     MinLesion,
     NumProcesses,
     Task,
     lesion_settings,
+    torch_device,
 )
-from nnunet_ext.errors import UserError
 from nnunet_ext.files.checkpoint import FINAL
 
 app = typer.Typer()
@@ -48,18 +49,15 @@ def attention(
     reference: Annotated[
         Path | None, typer.Option("--reference", help="Label image of the case; adds its outline and the Dice.")
     ] = None,
-    device: Annotated[str, typer.Option("-device", "--device", help="cuda or cpu.")] = "cuda",
+    device: Device = "cuda",
 ) -> None:
     """Draw the attention maps of every level over a case, for a trained model of the attention fusion family."""
-    import torch
-
     from nnunet_ext.trained.attention_figure import draw_attention
     from nnunet_ext.trained.attention_maps import attention_of_case, load_attention_model
 
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("There is no GPU; add --device cpu.")
+    on = torch_device(device)
     trained = load_attention_model(model, fold, checkpoint)
-    case = attention_of_case(trained, images, torch.device(device), reference)
+    case = attention_of_case(trained, images, on, reference)
     drawn = draw_attention(case, output, slice_index)
     print(f"Wrote {output} (slice {drawn})")
     if reference is not None:

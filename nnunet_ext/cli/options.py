@@ -1,13 +1,19 @@
 """Options that several commands share."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from nnunet_ext.errors import InputError, UserError
+
 if TYPE_CHECKING:
+    import torch
+
     from nnunet_ext.evaluation.lesions import LesionDefinition, LesionSettings, LesionTask
 
+Device = Annotated[str, typer.Option("-device", "--device", help="cuda or cpu.")]
 NumProcesses = Annotated[
     int | None,
     typer.Option("-np", "--num-processes", min=1, help="Parallel processes; default: processors, at most 8."),
@@ -75,7 +81,6 @@ def lesion_settings(
     Raises:
         UserError: A task without a definition, or a value that the settings refuse.
     """
-    from nnunet_ext.errors import InputError
     from nnunet_ext.evaluation.lesions import LesionSettings
 
     of_detection = {"match_dice": match_dice, "min_lesion_mm3": min_lesion_mm3}
@@ -85,3 +90,28 @@ def lesion_settings(
     if definition is None and not given:
         return None
     return LesionSettings(definition or "detection", task, **given)
+
+
+def torch_device(name: str) -> "torch.device":
+    """PyTorch's device of the option ``--device``.
+
+    Raises:
+        UserError: A GPU is asked for, and there is none.
+    """
+    import torch
+
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("There is no GPU; add --device cpu.")
+    return torch.device(name)
+
+
+def raw_folder() -> Path:
+    """The folder that nnUNet_raw names.
+
+    Raises:
+        UserError: It is not set.
+    """
+    raw = os.environ.get("nnUNet_raw")
+    if not raw:
+        raise UserError("The environment variable nnUNet_raw is not set. Type: export nnUNet_raw=FOLDER")
+    return Path(raw)

@@ -13,8 +13,9 @@ from rich.progress import track
 
 from nnunet_ext.architectures.slice_network import SliceNetwork
 from nnunet_ext.errors import InputError, UserError
-from nnunet_ext.files.atomic import atomic_path, write_text_atomically
+from nnunet_ext.files.atomic import atomic_path, check_free, write_text_atomically
 from nnunet_ext.files.checkpoint import FINAL
+from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.host.prediction import LoadedModel
 from nnunet_ext.missing_modalities.channel_files import channel_files
 from nnunet_ext.missing_modalities.fill_values import fill_values
@@ -100,7 +101,7 @@ class SubsetPredictor:
         content = json.loads(json.dumps(asdict(self.choices) | {"images": str(self.images.resolve())}))
         file = output / SETTINGS_FILE
         if file.is_file():
-            made_with = json.loads(file.read_text())
+            made_with = read_json_object(file)
             if made_with != content:
                 other = [key for key in content if made_with.get(key) != content[key]]
                 raise InputError(
@@ -108,8 +109,7 @@ class SubsetPredictor:
                     f"({', '.join(str(made_with.get(key)) for key in other)}). Choose another folder with -o."
                 )
             return
-        if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise InputError(f"{output} exists already. Delete it or choose another folder with -o.")
+        check_free(output)
         output.mkdir(parents=True, exist_ok=True)
         write_text_atomically(file, json.dumps(content, indent=4) + "\n")
 
