@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from dynamic_network_architectures.initialization.weight_init import InitWeights_He
+from dynamic_network_architectures.initialization.weight_init import InitWeights_He, init_last_bn_before_add_to_0
 from torch import nn
 
 from nnunet_ext.counting.tensor_bytes import training_feature_map_size
@@ -36,8 +36,12 @@ class MethodNetwork(nn.Module):
 
     @classmethod
     def initialize(cls, module: nn.Module) -> None:
-        """He initialization of one module's convolutions, with biases of 0; nnU-Net applies it to every module."""
+        """He initialization of one module's convolutions, with biases of 0; nnU-Net applies it to every module.
+
+        nnU-Net's residual blocks begin as their skips, as in its own networks.
+        """
         InitWeights_He(cls.negative_slope)(module)
+        init_last_bn_before_add_to_0(module)
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """Values that a training step of one sample holds at its peak; nnU-Net's planners ask networks for it.

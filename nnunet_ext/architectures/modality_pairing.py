@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from dynamic_network_architectures.building_blocks.helper import get_matching_convtransp, maybe_convert_scalar_to_list
+from dynamic_network_architectures.building_blocks.residual import StackedResidualBlocks
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import StackedConvBlocks
 from torch import Tensor, nn
 
@@ -46,6 +47,10 @@ class ModalityPairingUNet(MethodNetwork):
     Each branch is as wide as ``features_per_stage`` says. Inside, the features of all branches are one tensor,
     ``[A, B, ...]`` along channels, so a layer that sees all branches is one convolution.
 
+    With ``n_blocks_per_stage`` in place of ``n_conv_per_stage`` the encoder is nnU-Net's residual encoder: the stem is
+    branch-own, and every residual block takes the joint tensor. Its convolutions, that of a projecting skip included,
+    see all branches; an identity skip keeps each branch its own features.
+
     Args:
         input_channels: Channels of the input: the modalities, then, in a cascade, the one-hot channels.
         n_stages: Number of resolutions.
@@ -53,11 +58,13 @@ class ModalityPairingUNet(MethodNetwork):
         conv_op: ``nn.Conv2d`` or ``nn.Conv3d``.
         kernel_sizes: Kernel size of each stage, in voxels.
         strides: Stride into each stage, in voxels; the first is usually 1.
-        n_conv_per_stage: Convolutions of each encoder stage; 2 in the paper.
         num_classes: Number of logits.
         n_conv_per_stage_decoder: Convolutions of each decoder stage; 2 in the paper.
         modality_groups: Channel indices of each branch, in the order of the branches. Channels in no group (the
             cascade's one-hot channels) belong to every branch.
+        n_conv_per_stage: Convolutions of each encoder stage; 2 in the paper.
+        n_blocks_per_stage: Residual blocks of each encoder stage; not stated: our choice, for nnU-Net's residual
+            encoders.
         branch_classifiers: Whether each branch has a classifier of its own last feature map, for training alone.
         conv_bias: Whether convolutions have a bias.
         norm_op: Normalization, per channel or None; the paper's is ``nn.InstanceNorm3d``.
@@ -70,7 +77,8 @@ class ModalityPairingUNet(MethodNetwork):
         inference_only: Leave the branches' classifiers out.
 
     Raises:
-        ValueError: Fewer than two groups, an empty group, an index out of range, or a channel in two groups.
+        ValueError: Fewer than two groups, an empty group, an index out of range, or a channel in two groups; both or
+            neither of ``n_conv_per_stage`` and ``n_blocks_per_stage``.
     """
 
     # Submodules without which predictions are the same. `inference_only=True` builds the network without them.
@@ -86,10 +94,11 @@ class ModalityPairingUNet(MethodNetwork):
         conv_op: type[nn.Module],
         kernel_sizes: int | Sequence[int] | Sequence[Sequence[int]],
         strides: int | Sequence[int] | Sequence[Sequence[int]],
-        n_conv_per_stage: int | Sequence[int],
         num_classes: int,
         n_conv_per_stage_decoder: int | Sequence[int],
         modality_groups: Sequence[Sequence[int]],
+        n_conv_per_stage: int | Sequence[int] | None = None,
+        n_blocks_per_stage: int | Sequence[int] | None = None,
         branch_classifiers: bool = False,
         conv_bias: bool = False,
         norm_op: type[nn.Module] | None = None,
@@ -103,13 +112,14 @@ class ModalityPairingUNet(MethodNetwork):
     ):
         super().__init__(input_channels, deep_supervision)
         check_groups(modality_groups, input_channels)
+        if (n_conv_per_stage is None) == (n_blocks_per_stage is None):
+            raise ValueError("Stages have either n_conv_per_stage convolutions or n_blocks_per_stage residual blocks.")
         self.num_branches = branches = len(modality_groups)
         shared = [c for c in range(input_channels) if not any(c in group for group in modality_groups)]
         features = _per_stage(features_per_stage, n_stages)
         joint = [branches * width for width in features]
         kernels = [maybe_convert_scalar_to_list(conv_op, size) for size in _per_stage(kernel_sizes, n_stages)]
         stride = [maybe_convert_scalar_to_list(conv_op, step) for step in _per_stage(strides, n_stages)]
-        encoder_convs = _per_stage(n_conv_per_stage, n_stages)
         decoder_convs = _per_stage(n_conv_per_stage_decoder, n_stages - 1)
         block = {
             "conv_op": conv_op,
@@ -128,21 +138,23 @@ class ModalityPairingUNet(MethodNetwork):
             channel_groups=channel_groups,
             features=features[0],
             kernel_size=kernels[0],
-            stride=stride[0],
+            # in nnU-Net's residual encoder it is not the stem that strides, but the first block
+            stride=stride[0] if n_blocks_per_stage is None else [1] * len(stride[0]),
             bias=conv_bias,
         )
-        self.encoder = nn.ModuleList()
-        self._add_first_stage(first, joint[0], kernel=kernels[0], n_convs=encoder_convs[0], block=block)
-        for stage in range(1, n_stages):
-            convs = _joint_convs(
-                encoder_convs[stage],
-                joint[stage - 1],
-                width=joint[stage],
-                kernel=kernels[stage],
-                step=stride[stage],
+        stem = [first, _after_conv(joint[0], block)]
+        if n_blocks_per_stage is None:
+            convs = _per_stage(n_conv_per_stage, n_stages)
+            self._add_plain_stages(stem, joint, kernels=kernels, strides=stride, convs=convs, block=block)
+        else:
+            self._add_residual_stages(
+                stem,
+                joint,
+                kernels=kernels,
+                strides=stride,
+                blocks=_per_stage(n_blocks_per_stage, n_stages),
                 block=block,
             )
-            self.encoder.append(nn.Sequential(convs))
         # decoder stages in the order of computation, lowest resolution first, as in nnU-Net's decoder
         self.upsamplings = nn.ModuleList()
         self.own_convs = nn.ModuleList()
@@ -167,14 +179,48 @@ class ModalityPairingUNet(MethodNetwork):
             else None
         )
 
-    def _add_first_stage(
-        self, first: BranchInputConv, width: int, kernel: Sequence[int], n_convs: int, block: dict[str, Any]
+    def _add_plain_stages(
+        self,
+        stem: list[nn.Module],
+        widths: Sequence[int],
+        kernels: Sequence[Sequence[int]],
+        strides: Sequence[Sequence[int]],
+        convs: Sequence[int],
+        block: dict[str, Any],
     ) -> None:
-        """Encoder stage whose first convolution keeps the branches apart, and whose others join them (Eq. 2)."""
-        layers: list[nn.Module] = [first, _after_conv(width, block)]
-        if n_convs > 1:
-            layers.append(_joint_convs(n_convs - 1, width, width=width, kernel=kernel, step=1, block=block))
-        self.encoder.append(nn.Sequential(*layers))
+        """Encoder whose first convolution keeps the branches apart, and whose others join them (Eq. 2)."""
+        joint = partial(_joint_convs, block=block)
+        first = list(stem)
+        if convs[0] > 1:
+            first.append(joint(convs[0] - 1, widths[0], width=widths[0], kernel=kernels[0], step=1))
+        self.encoder = nn.ModuleList([nn.Sequential(*first)])
+        for stage in range(1, len(widths)):
+            layers = joint(
+                convs[stage], widths[stage - 1], width=widths[stage], kernel=kernels[stage], step=strides[stage]
+            )
+            self.encoder.append(nn.Sequential(layers))
+
+    def _add_residual_stages(
+        self,
+        stem: list[nn.Module],
+        widths: Sequence[int],
+        kernels: Sequence[Sequence[int]],
+        strides: Sequence[Sequence[int]],
+        blocks: Sequence[int],
+        block: dict[str, Any],
+    ) -> None:
+        """nnU-Net's residual encoder behind a branch-own stem; the blocks join the branches (Eq. 2)."""
+        self.encoder = nn.ModuleList()
+        for stage, below in enumerate([widths[0], *widths[:-1]]):
+            layers = StackedResidualBlocks(
+                blocks[stage],
+                input_channels=below,
+                output_channels=widths[stage],
+                kernel_size=kernels[stage],
+                initial_stride=strides[stage],
+                **block,
+            )
+            self.encoder.append(nn.Sequential(*(stem if stage == 0 else []), layers))
 
     def _add_decoder_stage(
         self, low: int, high: int, step: Sequence[int], kernel: Sequence[int], n_convs: int, block: dict[str, Any]

@@ -76,10 +76,7 @@ class ModalityPairingTrainer(MethodTrainer):
 
     @classmethod
     def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Stages, widths, strides and kernels of nnU-Net's U-Net; two convolutions a block where its blocks differ."""
-        if arch_kwargs.pop("n_blocks_per_stage", None) is not None:
-            arch_kwargs["n_conv_per_stage"] = 2  # Sec. 2: each block contains two convolutions
-            arch_kwargs["n_conv_per_stage_decoder"] = 2
+        """Everything of nnU-Net's U-Net, its residual blocks included."""
         return arch_kwargs
 
     @classmethod

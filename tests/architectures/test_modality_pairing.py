@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from dynamic_network_architectures.building_blocks.residual_encoders import ResidualEncoder
 from torch import nn
 from torch.nn import functional as F
 
@@ -19,11 +20,11 @@ def make(groups=(A, B), input_channels=4, dimension=3, stages=3, base=4, strides
         conv_op=nn.Conv3d if dimension == 3 else nn.Conv2d,
         kernel_sizes=kernels,
         strides=strides or [1] + [2] * (stages - 1),
-        n_conv_per_stage=2,
         num_classes=3,
-        n_conv_per_stage_decoder=2,
         modality_groups=groups,
         **{
+            **({} if "n_blocks_per_stage" in kwargs else {"n_conv_per_stage": 2}),
+            "n_conv_per_stage_decoder": 2,
             "conv_bias": True,
             "norm_op": nn.InstanceNorm3d if dimension == 3 else nn.InstanceNorm2d,
             "norm_op_kwargs": {"eps": 1e-5, "affine": True},
@@ -37,77 +38,113 @@ def make(groups=(A, B), input_channels=4, dimension=3, stages=3, base=4, strides
     return network
 
 
-def two_branch_reference(
-    network: ModalityPairingUNet, x: torch.Tensor
-) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+class TwoBranches:
     """Eq. 2 and Eq. 3 read literally: two lists of features, one convolution a branch, concatenation where it says so.
 
-    It maps the network's weights: rows ``C*m..C*(m+1)`` of a joint convolution are branch m's convolution. Returns the
-    logits of each resolution, the highest first, and the last features of each branch.
+    It maps the network's weights: rows ``C*m..C*(m+1)`` of a joint convolution are branch m's convolution.
     """
-    state = network.state_dict()
-    branches = range(2)
 
-    def rows(name, branch):
-        value = state[name]
-        return value.chunk(2)[branch]
+    def __init__(self, network: ModalityPairingUNet):
+        self.state = network.state_dict()
 
-    def activate(features, norm, branch):  # instance norm and leaky ReLU of one branch
-        features = F.instance_norm(features, weight=rows(f"{norm}.weight", branch), bias=rows(f"{norm}.bias", branch))
-        return F.leaky_relu(features, 0.01)
+    def rows(self, name, branch):
+        return self.state[name].chunk(2)[branch]
 
-    def conv(parts, weight, bias, stride=1):
-        return F.conv3d(torch.cat(parts, 1), weight, bias, stride, padding=1)
+    def norm(self, features, name):
+        """Instance norm of each branch."""
+        names = f"{name}.weight", f"{name}.bias"
+        return [
+            F.instance_norm(x, weight=self.rows(names[0], m), bias=self.rows(names[1], m))
+            for m, x in enumerate(features)
+        ]
 
-    first = "encoder.0.0.convs"
-    features = [
-        activate(conv([x[:, g]], state[f"{first}.{m}.weight"], state[f"{first}.{m}.bias"]), "encoder.0.1.0", m)
-        for m, g in enumerate((list(A), list(B)))
-    ]
-    skips = []
-    for stage in range(3):
-        for layer in range(1 if stage == 0 else 2):
-            name = f"encoder.{stage}.{2 if stage == 0 else 0}.convs.{layer}"
-            stride = 2 if stage and layer == 0 else 1
+    def activate(self, features, norm):
+        """Instance norm and leaky ReLU of each branch."""
+        return [F.leaky_relu(x, 0.01) for x in self.norm(features, norm)]
+
+    def dense(self, features, name, stride=1):
+        """Each branch's convolution of the features of both (Eq. 2)."""
+        both, weight, bias = torch.cat(features, 1), f"{name}.weight", f"{name}.bias"
+        padding = self.state[weight].shape[-1] // 2
+        return [
+            F.conv3d(both, self.rows(weight, m), self.rows(bias, m) if bias in self.state else None, stride, padding)
+            for m in range(2)
+        ]
+
+    def own(self, features, name, transposed=False):
+        """Each branch's convolution of its own features."""
+        weights = [(self.state[f"{name}.{m}.weight"], self.state[f"{name}.{m}.bias"]) for m in range(2)]
+        if transposed:
+            return [F.conv_transpose3d(x, *w, stride=2) for x, w in zip(features, weights, strict=True)]
+        return [F.conv3d(x, *w, padding=1) for x, w in zip(features, weights, strict=True)]
+
+    def stem(self, x):
+        return self.activate(self.own([x[:, list(A)], x[:, list(B)]], "encoder.0.0.convs"), "encoder.0.1.0")
+
+    def plain_skips(self, x):
+        """Features of each level of two convolutions."""
+        features, skips = self.stem(x), []
+        for stage in range(3):
+            for layer in range(1 if stage == 0 else 2):
+                name = f"encoder.{stage}.{2 if stage == 0 else 0}.convs.{layer}"
+                features = self.dense(features, f"{name}.conv", stride=2 if stage and layer == 0 else 1)
+                features = self.activate(features, f"{name}.norm")
+            skips.append(features)
+        return skips
+
+    def residual_block(self, features, name, stride):
+        """Two convolutions of both branches, beside a skip that averages and projects where sizes differ."""
+        skip = [F.avg_pool3d(x, 2) for x in features] if stride == 2 else features
+        projection = f"{name}.skip.{1 if stride == 2 else 0}"
+        if f"{projection}.conv.weight" in self.state:
+            skip = self.norm(self.dense(skip, f"{projection}.conv"), f"{projection}.norm")
+        features = self.activate(self.dense(features, f"{name}.conv1.conv", stride), f"{name}.conv1.norm")
+        features = self.norm(self.dense(features, f"{name}.conv2.conv"), f"{name}.conv2.norm")
+        return [F.leaky_relu(x + y, 0.01) for x, y in zip(features, skip, strict=True)]
+
+    def residual_skips(self, x, blocks):
+        """Features of each level of residual blocks."""
+        features, skips = self.stem(x), []
+        for stage, number in enumerate(blocks):
+            for index in range(number):
+                name = f"encoder.{stage}.{2 if stage == 0 else 0}.blocks.{index}"
+                features = self.residual_block(features, name, stride=2 if stage and index == 0 else 1)
+            skips.append(features)
+        return skips
+
+    def decode(self, skips, convs):
+        """Logits of each resolution, the highest first, and the last features of each branch."""
+        features, logits = skips[-1], []
+        for index, skip in enumerate(skips[1::-1]):
+            up = self.own(features, f"upsamplings.{index}.convs", transposed=True)
             features = [
-                activate(
-                    conv(features, rows(f"{name}.conv.weight", m), rows(f"{name}.conv.bias", m), stride),
-                    f"{name}.norm",
-                    m,
+                F.conv3d(
+                    torch.cat([up[m], *skip], 1),
+                    torch.cat(
+                        [
+                            self.state[f"own_convs.{index}.convs.{m}.weight"],
+                            self.rows(f"skip_convs.{index}.weight", m),
+                        ],
+                        1,
+                    ),
+                    self.rows(f"skip_convs.{index}.bias", m),
+                    padding=1,
                 )
-                for m in branches
+                for m in range(2)
             ]
-        skips.append(features)
-    logits = []
-    for index, skip in enumerate(skips[1::-1]):
-        up = f"upsamplings.{index}.convs"
-        features = [
-            F.conv_transpose3d(features[m], state[f"{up}.{m}.weight"], state[f"{up}.{m}.bias"], 2) for m in branches
-        ]
-        features = [
-            activate(
-                conv(
-                    [features[m], *skip],
-                    torch.cat([state[f"own_convs.{index}.convs.{m}.weight"], rows(f"skip_convs.{index}.weight", m)], 1),
-                    rows(f"skip_convs.{index}.bias", m),
-                ),
-                f"merged.{index}.0",
-                m,
-            )
-            for m in branches
-        ]
-        later = f"later_convs.{index}"
-        features = [
-            activate(
-                conv([features[m]], state[f"{later}.0.convs.{m}.weight"], state[f"{later}.0.convs.{m}.bias"]),
-                f"{later}.1.0",
-                m,
-            )
-            for m in branches
-        ]
-        classifier = state[f"classifiers.{index}.weight"], state[f"classifiers.{index}.bias"]
-        logits.insert(0, F.conv3d(torch.cat(features, 1), *classifier))
-    return logits, features
+            features = self.activate(features, f"merged.{index}.0")
+            if convs == 2:
+                later = f"later_convs.{index}"
+                features = self.activate(self.own(features, f"{later}.0.convs"), f"{later}.1.0")
+            classifier = self.state[f"classifiers.{index}.weight"], self.state[f"classifiers.{index}.bias"]
+            logits.insert(0, F.conv3d(torch.cat(features, 1), *classifier))
+        return logits, features
+
+
+def two_branch_reference(network, x):
+    """The plain network with two convolutions a block, as the paper has it."""
+    literal = TwoBranches(network)
+    return literal.decode(literal.plain_skips(x), convs=2)
 
 
 def test_output_equals_two_branch_reading_of_equations_2_and_3():
@@ -117,6 +154,36 @@ def test_output_equals_two_branch_reading_of_equations_2_and_3():
     logits, features = two_branch_reference(network, x)
     torch.testing.assert_close(output.logits, logits[0])
     torch.testing.assert_close(list(output.auxiliary.features), features)
+
+
+def test_residual_output_equals_two_branch_reading_of_equations_2_and_3():
+    blocks = [1, 3, 2]
+    network = make(n_blocks_per_stage=blocks, n_conv_per_stage_decoder=1, deep_supervision=True).double()
+    x = torch.randn(2, 4, 8, 8, 8, dtype=torch.float64)
+    output = network(x)
+    literal = TwoBranches(network)
+    logits, features = literal.decode(literal.residual_skips(x, blocks), convs=1)
+    torch.testing.assert_close(output.logits, logits)
+    torch.testing.assert_close(list(output.auxiliary.features), features)
+
+
+def test_residual_encoder_with_one_branch_of_all_would_be_nnunets():
+    """Beside the stem, the encoder has the layers of nnU-Net's at the joint width, by their shapes."""
+    blocks = [1, 3, 2]
+    network = make(n_blocks_per_stage=blocks, n_conv_per_stage_decoder=1)
+    host = ResidualEncoder(
+        4, 3, [8, 16, 32], nn.Conv3d, 3, [1, 2, 2], blocks, True, nn.InstanceNorm3d, {"affine": True},
+        nonlin=nn.LeakyReLU,
+    )  # fmt: skip
+    for stage, theirs in zip(network.encoder, host.stages, strict=True):
+        ours = {name: tuple(value.shape) for name, value in stage[-1].state_dict().items()}
+        assert ours == {name: tuple(value.shape) for name, value in theirs.state_dict().items()}
+
+
+@pytest.mark.parametrize("kwargs", [{"n_conv_per_stage": None}, {"n_conv_per_stage": 2, "n_blocks_per_stage": 1}])
+def test_stages_are_either_plain_or_residual(kwargs):
+    with pytest.raises(ValueError, match="either n_conv_per_stage convolutions or n_blocks_per_stage"):
+        make(**kwargs)
 
 
 def test_logits_of_every_resolution_read_both_branches():

@@ -142,11 +142,14 @@ def test_bad_input_is_one_message_and_leaves_no_folder(case, message, tmp_path):
     assert not (tmp_path / "nnUNet_results").exists()
 
 
-def test_residual_encoder_plans_get_two_convolutions_a_block(tmp_path):
+def test_residual_encoder_plans_keep_their_blocks(tmp_path):
     trainer = trainer_for(Case(residual=True), tmp_path)
     kwargs = trainer.configuration_manager.network_arch_init_kwargs
-    assert "n_blocks_per_stage" not in kwargs
-    assert kwargs["n_conv_per_stage"] == 2
+    assert "n_conv_per_stage" not in kwargs
+    assert kwargs["n_conv_per_stage_decoder"] == [1, 1]
+    assert [len(stage[-1].blocks) for stage in trainer.network.encoder] == kwargs["n_blocks_per_stage"] == [1, 3, 4]
+    # as nnU-Net initializes its residual encoder: a block begins as its skip
+    assert not any(block.conv2.norm.weight.any() for stage in trainer.network.encoder for block in stage[-1].blocks)
 
 
 def test_component_missing_from_an_older_history_is_nan(tmp_path):
