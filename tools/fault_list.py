@@ -167,6 +167,30 @@ INITIAL_WEIGHTS = (
 
 NETWORK_FAULTS = (
     Fault(
+        "decoder of attention fusion on residual encoders takes the plans' stages upside down",
+        f"{ARCHITECTURES}/fusion_system.py",
+        old='list(planned["n_conv_per_stage_decoder"])[::-1]',
+        new='list(planned["n_conv_per_stage_decoder"])',
+        test=(
+            f"{NETWORKS}/test_attention_fusion_literal.py"
+            "::test_proposed_row_on_a_residual_encoder_equals_its_literal_reading"
+        ),
+    ),
+    Fault(
+        "residual blocks of pairing do not stride",
+        f"{ARCHITECTURES}/modality_pairing.py",
+        old="                initial_stride=strides[stage],",
+        new="                initial_stride=1,",
+        test=f"{NETWORKS}/test_modality_pairing.py::test_residual_output_equals_two_branch_reading_of_equations_2_and_3",
+    ),
+    Fault(
+        "residual blocks do not begin as their skips",
+        f"{ARCHITECTURES}/method_network.py",
+        old="        init_last_bn_before_add_to_0(module)\n",
+        new="",
+        test="tests/trainers/test_modality_pairing.py::test_residual_encoder_plans_keep_their_blocks",
+    ),
+    Fault(
         "group norm leaves its result in float32",
         f"{ARCHITECTURES}/group_norm.py",
         old="        with without_autocast(x.device):",

@@ -39,11 +39,13 @@ class AttentionFusionUNet(MethodNetwork):
         conv_op: Convolution, its dimension is the network's.
         kernel_sizes: Kernel at each level, one odd number an axis.
         strides: Pooling before each level, one number an axis; all 1 at the first.
-        n_conv_per_stage: Convolutions of a stream's block at each level.
         n_conv_per_stage_decoder: Convolutions of the decoder's block at each level but the deepest.
         streams: Modality channels of each stream, the master's stream first. A modality in no stream is not read.
         n_modalities: Number of leading input channels that are modalities.
         num_classes: Segmentation channels.
+        n_conv_per_stage: Convolutions of a stream's block at each level.
+        n_blocks_per_stage: Residual blocks of a stream at each level, the first of which strides in place of pooling;
+            not stated: our choice, for nnU-Net's residual encoders.
         stream_width: ``"share"``: each of n streams has ``1 / n`` of the decoder's widths; ``"full"``: all of them.
         fusion: Name of a rule in :data:`nnunet_ext.architectures.stream_fusion.FUSION_RULES`.
         attention: ``"none"``, ``"own"`` (each stream by its own heat map) or ``"master"`` (all by the master's).
@@ -64,7 +66,8 @@ class AttentionFusionUNet(MethodNetwork):
         deep_supervision: Must be False: the paper has no deep supervision.
 
     Raises:
-        ValueError: Deep supervision; an unknown row of options; entries that do not match ``n_stages``; a stream that
+        ValueError: Deep supervision; both or neither of ``n_conv_per_stage`` and ``n_blocks_per_stage``; an unknown row
+            of options; entries that do not match ``n_stages``; a stream that
             is empty or names a channel that is not a modality; fusion or master's attention with one stream.
     """
 
@@ -78,11 +81,12 @@ class AttentionFusionUNet(MethodNetwork):
         conv_op: type[nn.Module],
         kernel_sizes: Sequence[Sequence[int]],
         strides: Sequence[Sequence[int]],
-        n_conv_per_stage: Sequence[int],
         n_conv_per_stage_decoder: Sequence[int],
         streams: Sequence[Sequence[int]],
         n_modalities: int,
         num_classes: int,
+        n_conv_per_stage: Sequence[int] | None = None,
+        n_blocks_per_stage: Sequence[int] | None = None,
         stream_width: Literal["share", "full"] = "share",
         fusion: str = "concatenate",
         attention: Attention = "master",
@@ -100,12 +104,15 @@ class AttentionFusionUNet(MethodNetwork):
         deep_supervision: bool = False,
     ):
         super().__init__(input_channels, deep_supervision)
+        encoder_layers = n_conv_per_stage if n_blocks_per_stage is None else n_blocks_per_stage
+        if encoder_layers is None or (n_conv_per_stage is not None and n_blocks_per_stage is not None):
+            raise ValueError("Stages have either n_conv_per_stage convolutions or n_blocks_per_stage residual blocks.")
         check_lengths(
             n_stages,
             features_per_stage=features_per_stage,
             kernel_sizes=kernel_sizes,
             strides=strides,
-            n_conv_per_stage=n_conv_per_stage,
+            **{"n_conv_per_stage" if n_blocks_per_stage is None else "n_blocks_per_stage": encoder_layers},
         )
         check_lengths(n_stages - 1, n_conv_per_stage_decoder=n_conv_per_stage_decoder)
         if any(step != 1 for step in strides[0]):
@@ -130,7 +137,7 @@ class AttentionFusionUNet(MethodNetwork):
         self.encoder = FusionEncoder(
             [[*stream, *shared] for stream in streams],
             stream_features,
-            n_conv_per_stage=n_conv_per_stage,
+            n_conv_per_stage=encoder_layers,
             kernel_sizes=kernel_sizes,
             strides=strides,
             fusion=fusion,
@@ -139,6 +146,7 @@ class AttentionFusionUNet(MethodNetwork):
             attention_dilation=attention_dilation,
             conv_op=conv_op,
             block_kwargs=block_kwargs,
+            residual=n_blocks_per_stage is not None,
         )
         widths = self.encoder.output_channels
         self.decoder: nn.Module

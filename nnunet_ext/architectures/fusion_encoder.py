@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import torch
 from dynamic_network_architectures.building_blocks.helper import get_matching_pool_op
+from dynamic_network_architectures.building_blocks.residual import StackedResidualBlocks
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import StackedConvBlocks
 from torch import Tensor, nn
 
@@ -15,14 +16,13 @@ Attention = Literal["none", "own", "master"]
 
 
 class FusionLevel(nn.Module):
-    """One level: a block of convolutions a stream, then the heat maps that weight the streams.
+    """One level: a block of layers a stream, then the heat maps that weight the streams.
 
     Args:
+        blocks: Layers of each stream, the master's first.
+        width: Channels that each of them returns.
         conv_op: Convolution of the network's dimension.
-        input_channels: Channels that each stream's block reads, the master's first.
-        width: Channels of each stream's features.
-        n_convs: Convolutions of a block.
-        kernel_size: Their kernel, one odd number an axis.
+        kernel_size: Kernel of the attention blocks, one odd number an axis.
         attention: ``"none"``; ``"own"``: each stream is weighted by its own heat map; ``"master"``: all streams are
             weighted by the master's.
         attention_reduction: Reduction factor of the attention blocks.
@@ -32,10 +32,9 @@ class FusionLevel(nn.Module):
 
     def __init__(
         self,
-        conv_op: type[nn.Module],
-        input_channels: Sequence[int],
+        blocks: Sequence[nn.Module],
         width: int,
-        n_convs: int,
+        conv_op: type[nn.Module],
         kernel_size: Sequence[int],
         attention: Attention,
         attention_reduction: int,
@@ -43,21 +42,10 @@ class FusionLevel(nn.Module):
         block_kwargs: Mapping[str, Any],
     ):
         super().__init__()
-        self.blocks = nn.ModuleList(
-            StackedConvBlocks(
-                n_convs,
-                conv_op,
-                input_channels=channels,
-                output_channels=width,
-                kernel_size=list(kernel_size),
-                initial_stride=1,
-                **block_kwargs,
-            )
-            for channels in input_channels
-        )
+        self.blocks = nn.ModuleList(blocks)
         # The paper's attention block has no dropout.
         attention_kwargs = {name: value for name, value in block_kwargs.items() if not name.startswith("dropout")}
-        n_maps = {"none": 0, "own": len(input_channels), "master": 1}[attention]
+        n_maps = {"none": 0, "own": len(blocks), "master": 1}[attention]
         self.attentions = nn.ModuleList(
             SpatialAttention(
                 conv_op,
@@ -94,10 +82,13 @@ class FusionLevel(nn.Module):
 class FusionEncoder(nn.Module):
     """Streams of convolution blocks with max pooling between levels; attention, then fusion, before each pooling.
 
+    With residual blocks each stream is nnU-Net's residual encoder: a convolution as stem, then the blocks of each
+    level, whose first one strides in place of the pooling.
+
     Args:
         stream_channels: Input channels of each stream, the master's first; a channel may be in several streams.
         stream_features: Width of each stream at each level, in channels.
-        n_conv_per_stage: Convolutions of a block at each level.
+        n_conv_per_stage: Convolutions, or residual blocks, of a stream at each level.
         kernel_sizes: Kernel at each level, one odd number an axis.
         strides: Pooling before each level, one number an axis; the first entry is not used.
         fusion: Name of a rule in :data:`FUSION_RULES`.
@@ -106,6 +97,7 @@ class FusionEncoder(nn.Module):
         attention_dilation: Dilation of the attention blocks.
         conv_op: Convolution of the network's dimension.
         block_kwargs: Bias, norm, dropout and activation, as ``ConvDropoutNormReLU`` takes them.
+        residual: Whether ``n_conv_per_stage`` counts residual blocks.
 
     Attributes:
         output_channels: Channels of the feature map that the decoder reads at each level.
@@ -125,6 +117,7 @@ class FusionEncoder(nn.Module):
         attention_dilation: int,
         conv_op: type[nn.Module],
         block_kwargs: Mapping[str, Any],
+        residual: bool = False,
     ):
         super().__init__()
         self.stream_channels = [list(channels) for channels in stream_channels]
@@ -132,12 +125,20 @@ class FusionEncoder(nn.Module):
         n_streams, n_stages = len(stream_channels), len(stream_features)
         read = [len(channels) for channels in stream_channels]
         levels = []
-        for width, n_convs, kernel_size in zip(stream_features, n_conv_per_stage, kernel_sizes, strict=True):
+        for index, (width, number, kernel_size) in enumerate(
+            zip(stream_features, n_conv_per_stage, kernel_sizes, strict=True)
+        ):
+            size = {"conv_op": conv_op, "output_channels": width, "kernel_size": list(kernel_size), **block_kwargs}
+            if residual:
+                blocks = [_residual_block(number, channels, strides[index], index == 0, size) for channels in read]
+            else:
+                blocks = [
+                    StackedConvBlocks(number, input_channels=channels, initial_stride=1, **size) for channels in read
+                ]
             level = FusionLevel(
-                conv_op,
-                read,
-                width=width,
-                n_convs=n_convs,
+                blocks,
+                width,
+                conv_op=conv_op,
                 kernel_size=kernel_size,
                 attention=attention,
                 attention_reduction=attention_reduction,
@@ -149,7 +150,10 @@ class FusionEncoder(nn.Module):
         self.mapped_streams = list(range(len(levels[0].attentions)))
         self.levels = nn.ModuleList(levels)
         pool = get_matching_pool_op(conv_op, pool_type="max")
-        self.pools = nn.ModuleList(pool(tuple(stride), tuple(stride)) for stride in strides[1:])
+        # residual blocks stride themselves
+        self.pools = nn.ModuleList(
+            nn.Identity() if residual else pool(tuple(stride), tuple(stride)) for stride in strides[1:]
+        )
         self.decoder_reads: list[Join] = [self.rule.decoder_reads] * (n_stages - 1) + [self.rule.decoder_reads_deepest]
         self.output_channels = [
             joined_channels(width, n_streams, how)
@@ -180,3 +184,15 @@ class FusionEncoder(nn.Module):
             same = self.rule.master_reads == self.decoder_reads[index]
             inputs = [joined if same else join(streams, self.rule.master_reads), *streams[1:]]
         return features, all_maps
+
+
+def _residual_block(
+    number: int, input_channels: int, stride: Sequence[int], first: bool, size: dict[str, Any]
+) -> nn.Module:
+    """A stream's residual blocks at one level, behind nnU-Net's stem at the first."""
+    if not first:
+        return StackedResidualBlocks(number, input_channels=input_channels, initial_stride=list(stride), **size)
+    return nn.Sequential(
+        StackedConvBlocks(1, input_channels=input_channels, initial_stride=1, **size),
+        StackedResidualBlocks(number, input_channels=size["output_channels"], initial_stride=1, **size),
+    )

@@ -1,5 +1,6 @@
 """The ten systems of attention fusion's Table 1 as options of one network, and their widths for any base."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,6 +70,23 @@ class FusionSystem:
             "features_per_stage": [base * width for width in self.widths[:n_stages]],
             "n_conv_per_stage": list(self.n_conv_per_stage[:n_stages]),
             "n_conv_per_stage_decoder": [DECODER_CONVOLUTIONS] * (n_stages - 1),
+            **self.options,
+        }
+
+    @property
+    def takes_residual_blocks(self) -> bool:
+        """Whether the plans' residual blocks can stand for the row's own: in U-Nets, not in VGG16."""
+        return self.n_conv_per_stage == UNET_CONVOLUTIONS
+
+    def residual_topology(self, planned: Mapping[str, Any]) -> dict[str, Any]:
+        """Constructor arguments of the network on a residual encoder: all stages, widths and blocks as planned.
+
+        Args:
+            planned: Constructor arguments of nnU-Net's ``ResidualEncoderUNet``.
+        """
+        # nnU-Net counts the decoder's stages from the lowest resolution, this network from the highest
+        return {
+            "n_conv_per_stage_decoder": list(planned["n_conv_per_stage_decoder"])[::-1],
             **self.options,
         }
 

@@ -98,7 +98,12 @@ class AttentionFusionTrainer(MethodTrainer):
 
     @classmethod
     def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The plans' first levels, at most as many as the published network has; the row's widths and blocks."""
+        """The plans' first levels, at most as many as the published network has; the row's widths and blocks.
+
+        On residual-encoder plans a U-Net's row keeps the plans' stages, widths and blocks.
+        """
+        if "n_blocks_per_stage" in arch_kwargs and cls.system.takes_residual_blocks:
+            return arch_kwargs | cls.system.residual_topology(arch_kwargs)
         n_stages = min(arch_kwargs["n_stages"], cls.system.max_stages)
         for name in ("kernel_sizes", "strides"):
             arch_kwargs[name] = arch_kwargs[name][:n_stages]
@@ -138,8 +143,9 @@ class AttentionFusionTrainer(MethodTrainer):
     @classmethod
     def _check_row(cls, plans_name: str, configuration: str, planned: dict[str, Any]) -> None:
         """All rows of Table 1 are one network class: its options tell whether the plans are those of this row."""
-        n_convs = cls.system.n_conv_per_stage[: planned["n_stages"]]
-        own = {**cls.system.options, "n_conv_per_stage": list(n_convs)}
+        own: dict[str, Any] = dict(cls.system.options)
+        if "n_blocks_per_stage" not in planned:
+            own["n_conv_per_stage"] = list(cls.system.n_conv_per_stage[: planned["n_stages"]])
         different = {name: planned.get(name) for name, value in own.items() if planned.get(name) != value}
         first, *others = planned["streams"]
         reads = "each" if others else "early" if len(first) > 1 else "master"

@@ -33,8 +33,38 @@ def network(name: str) -> AttentionFusionUNet:
     )
 
 
+def residual_network(name: str, blocks: list[int]) -> AttentionFusionUNet:
+    """The row on a residual encoder, whose decoder has one convolution a level."""
+    system = getattr(fusion_system, name)
+    planned = {
+        "n_stages": LEVELS,
+        "features_per_stage": [8, 16, 24],
+        "n_blocks_per_stage": blocks,
+        "n_conv_per_stage_decoder": [1, 2],  # from the lowest resolution up
+    }
+    return with_random_weights(
+        AttentionFusionUNet(
+            input_channels=2,
+            conv_op=nn.Conv2d,
+            kernel_sizes=[[3, 3]] * LEVELS,
+            strides=[[1, 1]] + [[2, 2]] * (LEVELS - 1),
+            norm_op=nn.InstanceNorm2d,
+            norm_op_kwargs={"affine": True},
+            nonlin=nn.ReLU,
+            num_classes=3,
+            streams=system.streams(2, MASTER),
+            n_modalities=2,
+            attention_reduction=REDUCTION,
+            attention_dilation=DILATION,
+            **planned | system.residual_topology(planned),
+        )
+    )
+
+
 class Row:
     """The blocks of one row, by the names of its weights."""
+
+    decoder_convolutions = (2, 2)
 
     def __init__(self, state: State):
         self.state = state
@@ -88,7 +118,7 @@ class Row:
 
     def _after_upsampling(self, index: int, skip: Tensor, raised: Tensor) -> Tensor:
         x = torch.cat([skip, raised], 1)
-        for repeat in range(2):
+        for repeat in range(self.decoder_convolutions[index]):
             x = self.conv_norm_relu(f"decoder.blocks.{index}.convs.{repeat}", x)
         return x
 
@@ -196,3 +226,49 @@ def test_each_row_of_table_1_equals_its_literal_reading(name):
     expected = literal(x[:, [MASTER]], x[:, [ASSISTANT]])
     torch.testing.assert_close(fusion.eval()(x), expected)
     torch.testing.assert_close(fusion.train()(x), expected)
+
+
+class ResidualRow(Row):
+    """The proposed row with residual blocks, which stride themselves."""
+
+    decoder_convolutions = (1, 2)
+
+    def norm(self, name: str, x: Tensor) -> Tensor:
+        return F.instance_norm(x, weight=self.state[f"{name}.weight"], bias=self.state[f"{name}.bias"])
+
+    def residual_block(self, name: str, x: Tensor, stride: int) -> Tensor:
+        """Two convolutions beside a skip, which is averaged and projected where the sizes differ."""
+        skip = F.avg_pool2d(x, 2) if stride == 2 else x
+        projection = f"{name}.skip.{1 if stride == 2 else 0}"
+        if f"{projection}.conv.weight" in self.state:
+            skip = self.norm(f"{projection}.norm", conv1(self.state, f"{projection}.conv", skip))
+        x = F.relu(self.norm(f"{name}.conv1.norm", conv3(self.state, f"{name}.conv1.conv", x, stride)))
+        x = self.norm(f"{name}.conv2.norm", conv3(self.state, f"{name}.conv2.conv", x))
+        return F.relu(x + skip)
+
+    def residual_level(self, level: int, stream: int, x: Tensor, number: int) -> Tensor:
+        name = f"encoder.levels.{level}.blocks.{stream}"
+        if level == 0:
+            x = self.conv_norm_relu(f"{name}.0.convs.0", x)
+            name += ".1"
+        for index in range(number):
+            x = self.residual_block(f"{name}.blocks.{index}", x, stride=2 if level and index == 0 else 1)
+        return x
+
+    def proposed_on(self, blocks: list[int], master: Tensor, assistant: Tensor) -> Tensor:
+        """The master's next blocks and the decoder read both streams, weighted by the master's heat map."""
+        levels = []
+        for level, number in enumerate(blocks):
+            master = self.residual_level(level, 0, levels[-1] if level else master, number)
+            assistant = self.residual_level(level, 1, assistant, number)
+            heat = self.heat(level, 0, master)
+            master, assistant = master * heat, assistant * heat
+            levels.append(torch.cat([master, assistant], 1))
+        return self.u_net_decoder(levels)
+
+
+def test_proposed_row_on_a_residual_encoder_equals_its_literal_reading():
+    blocks = [1, 2, 3]
+    fusion, x = residual_network("PROPOSED", blocks), image(2, 2, 16, 24)
+    expected = ResidualRow(dict(fusion.state_dict())).proposed_on(blocks, x[:, [MASTER]], x[:, [ASSISTANT]])
+    torch.testing.assert_close(fusion.eval()(x), expected)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from dynamic_network_architectures.building_blocks.simple_conv_blocks import StackedConvBlocks
 from torch import nn
 
 from nnunet_ext.architectures.fusion_encoder import FusionEncoder, FusionLevel
@@ -83,7 +84,8 @@ def test_first_heat_map_has_no_gradient_from_assistants():
 
 def level_of(attention):
     torch.manual_seed(0)
-    return FusionLevel(nn.Conv2d, [2, 1, 1], 4, 1, [3, 3], attention, 16, 4, BLOCK)
+    blocks = [StackedConvBlocks(1, nn.Conv2d, channels, 4, [3, 3], 1, **BLOCK) for channels in (2, 1, 1)]
+    return FusionLevel(blocks, 4, nn.Conv2d, [3, 3], attention, 16, 4, BLOCK)
 
 
 def inputs_of_level():

@@ -198,3 +198,25 @@ def test_heat_map_order_reaches_the_network_by_stream(tmp_path):
 def test_heat_map_order_that_cannot_be_is_refused(trainer_class, settings, message, tmp_path):
     with pytest.raises(SettingsError, match=message):
         make_trainer(trainer_class, Case(settings=settings), tmp_path)
+
+
+def test_residual_encoder_plans_keep_stages_widths_and_blocks(tmp_path):
+    network = trainer_for(Case(residual=True, base=16), tmp_path).network
+    last = [level.blocks[2] for level in network.encoder.levels]
+    assert [len(blocks.blocks) for blocks in (last[0][1], *last[1:])] == [1, 3, 4]
+    # of each of four streams a quarter of the plans' 16, 32, 64
+    assert [(blocks[1] if level == 0 else blocks).output_channels for level, blocks in enumerate(last)] == [4, 8, 16]
+    assert [len(block.convs) for block in network.decoder.blocks] == [1, 1]
+
+
+def test_vgg16_row_keeps_its_blocks_on_residual_encoder_plans(tmp_path):
+    network = trainer_for(Case(residual=True), tmp_path, FuseNetTrainer).network
+    assert [len(level.blocks[0].convs) for level in network.encoder.levels] == [2, 2, 3]
+
+
+def test_plans_of_another_row_raise_on_residual_encoders_too():
+    case = Case(residual=True)
+    plans, _, _ = FuseUNetTrainer.prepare_plans(case.plans, "3d", case.dataset_json)
+    FuseUNetTrainer.prepare_plans(plans, "3d", case.dataset_json)
+    with pytest.raises(PlansError, match="another system than AttentionFusionTrainer"):
+        AttentionFusionTrainer.prepare_plans(plans, "3d", case.dataset_json)
