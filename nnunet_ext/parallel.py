@@ -1,12 +1,13 @@
 """Work over cases in parallel processes, with a progress bar and with all problems listed at once."""
 
+import functools
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any, TypeVar
@@ -94,6 +95,48 @@ def _calls_in_processes(
             ours.close()
             pool.shutdown(cancel_futures=True)
             raise
+
+
+@contextmanager
+def forked_processes_end_with_this_one() -> Iterator[None]:
+    """Processes that are forked while the block runs end when this process does, even where it is killed.
+
+    The others go on without it: a data loader's workers, for example, wait for ever for room in their queue.
+    """
+    global _forked_end
+    _keep_pipe()
+    _forked_end = True
+    try:
+        yield
+    finally:
+        _forked_end = False
+
+
+_pipe: tuple[Connection, Connection] | None = None  # of this process; its second end is closed when it ends
+_forked_end = False
+
+
+def _keep_pipe() -> None:
+    global _pipe
+    _watch_forks()
+    if _pipe is None:
+        _pipe = multiprocessing.Pipe(duplex=False)
+
+
+@functools.cache
+def _watch_forks() -> None:
+    os.register_at_fork(after_in_child=_in_forked_process)
+
+
+def _in_forked_process() -> None:
+    global _pipe, _forked_end
+    if _pipe is None:
+        return
+    theirs, ours = _pipe
+    ours.close()  # in every forked process, so that its parent alone has it
+    _pipe, end, _forked_end = None, _forked_end, False
+    if end:
+        Thread(target=_exit_when_closed, args=(theirs,), daemon=True).start()
 
 
 def _end_with(command: Connection) -> None:

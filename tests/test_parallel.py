@@ -1,5 +1,6 @@
 """Work over cases in processes."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.files.locks import try_lock
-from nnunet_ext.parallel import map_cases
+from nnunet_ext.parallel import forked_processes_end_with_this_one, map_cases
 
 
 def double_or_fail(number):
@@ -84,6 +85,38 @@ def test_no_worker_outlives_its_command(how, tmp_path):
         process.kill()
     wait_until(lambda: all(is_free(lock) for lock in locks))
     assert "SpawnProcess" not in errors
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_forked_processes_of_the_block_end_with_theirs_and_no_others(how, tmp_path):
+    """A process forks one worker in the block and one after it, and is killed; the second holds no end of the pipe."""
+    inside, after = tmp_path / "inside", tmp_path / "after"
+
+    def work(lock):
+        assert try_lock(lock) is not None
+        lock.with_suffix(".started").touch()
+        time.sleep(60)
+
+    def fork_workers():
+        with forked_processes_end_with_this_one():
+            multiprocessing.get_context("fork").Process(target=work, args=(inside,)).start()
+        late = multiprocessing.get_context("fork").Process(target=work, args=(after,))
+        late.start()
+        after.with_suffix(".pid").write_text(str(late.pid))
+        time.sleep(60)
+
+    process = multiprocessing.get_context("fork").Process(target=fork_workers)
+    process.start()
+    wait_until(lambda: all(path.with_suffix(".started").exists() for path in (inside, after)))
+    wait_until(lambda: after.with_suffix(".pid").exists() and after.with_suffix(".pid").read_text())
+    os.kill(process.pid, how)
+    process.join()  # with a limit of time it would wait for the workers as well
+    try:
+        wait_until(lambda: is_free(inside), 10)
+        assert not is_free(after)
+    finally:
+        os.kill(int(after.with_suffix(".pid").read_text()), signal.SIGKILL)
 
 
 def wait_until(condition, seconds=120):

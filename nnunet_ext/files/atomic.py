@@ -17,6 +17,7 @@ from pathlib import Path
 from nnunet_ext.errors import InputError
 
 PREFIX = ".nnunet_ext_incomplete_"
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -77,15 +78,40 @@ def check_free(folder: Path) -> None:
         raise InputError(f"{folder} exists already. Delete it or choose another folder.")
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, room: int = 0) -> None:
     """Check that files can be written to a folder, or that it can be made, before work is spent on them.
+
+    Args:
+        folder: The folder.
+        room: Bytes that its disk must have left.
 
     Raises:
         InputError: They cannot; the message says why.
     """
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    with _incomplete(existing, folder):
-        pass
+    with _incomplete(existing, folder) as new:
+        if room:
+            take_room(new / "room", room)
+
+
+def take_room(file: Path, room: int) -> None:
+    """Take bytes of a disk, so that it says whether there are as many; it knows of quotas, too.
+
+    Args:
+        file: File to take them with; it is left.
+        room: Bytes. Where the system or the disk cannot say whether there are as many, nothing is raised.
+
+    Raises:
+        OSError: There are not.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    with file.open("wb") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, room)
+        except OSError as error:
+            if error.errno in FULL:
+                raise
 
 
 @contextmanager
@@ -162,7 +188,7 @@ def _try_lock(descriptor: int) -> bool | None:
 
 def _reason(error: OSError, parent: Path, folder: Path | None) -> str:
     """What the operating system says, and of which file, unless that is a temporary one."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return f"the disk of {disk_of(parent)} is full ({error.strerror})"
     reason = error.strerror or str(error)
     if folder is None:

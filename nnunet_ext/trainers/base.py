@@ -15,9 +15,12 @@ from torch import distributed as dist
 
 from nnunet_ext import __version__
 from nnunet_ext.augmentation.modality_dropout import ModalityDropout, resolve_modality_dropout
+from nnunet_ext.files.atomic import check_writable
 from nnunet_ext.files.checkpoint import atomic_checkpoint, read_to_continue
+from nnunet_ext.files.fold_lock import lock_fold
 from nnunet_ext.host.trainer import HostTrainer
 from nnunet_ext.losses.composite import CompositeLoss
+from nnunet_ext.parallel import forked_processes_end_with_this_one
 from nnunet_ext.plans.modalities import ModalityError, channel_names
 from nnunet_ext.plans.network_entry import write_architecture
 from nnunet_ext.plans.settings import PLANS_KEY, TrainingSettings, read_settings, settings_as_json
@@ -25,6 +28,8 @@ from nnunet_ext.trainers.component_plot import plot_component_losses
 from nnunet_ext.trainers.continuation import ContinuationError, differences
 
 COMPONENT_PREFIX = "loss_"
+CHECKPOINT_PER_WEIGHTS = 3  # with both moments of Adam; SGD has one
+REST_OF_A_TRAINING = 1 << 20  # bytes; plans, logs, figures
 
 
 class NonFiniteLossError(RuntimeError):
@@ -223,6 +228,40 @@ class MethodTrainer(HostTrainer):
         """
         return transforms
 
+    def get_dataloaders(self) -> Any:
+        """Start the data loaders as nnU-Net does; their processes end with this one, even where it is killed."""
+        with forked_processes_end_with_this_one():
+            return super().get_dataloaders()
+
+    def on_train_start(self) -> None:
+        """Start the training as nnU-Net does, where no other process trains this fold and a checkpoint has room.
+
+        nnU-Net replaces the plans beside the models first; on a full disk it would leave none, for no fold.
+
+        Raises:
+            TrainingError: Another process trains this fold.
+            InputError: The disk has no room for a checkpoint, or the folder cannot be written to.
+        """
+        self._lock_fold()
+        if not self.was_initialized:  # nnU-Net's first step, and the network's size is needed
+            self.initialize()
+        if self.local_rank == 0:
+            weights = sum(parameter.nbytes for parameter in self.network.parameters())
+            check_writable(Path(self.output_folder), CHECKPOINT_PER_WEIGHTS * weights + REST_OF_A_TRAINING)
+        super().on_train_start()
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """Validate as nnU-Net does, where no other process trains or validates this fold.
+
+        Args:
+            save_probabilities: Whether probabilities are written, too.
+
+        Raises:
+            TrainingError: One does.
+        """
+        self._lock_fold()
+        super().perform_actual_validation(save_probabilities)
+
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Switch deep supervision of the network; stays off for methods without it."""
         self.unwrapped_network.deep_supervision = enabled and self.deep_supervision
@@ -350,6 +389,10 @@ class MethodTrainer(HostTrainer):
             return
         with atomic_checkpoint(Path(filename)) as temporary:
             super().save_checkpoint(str(temporary))
+
+    def _lock_fold(self) -> None:
+        if self.local_rank == 0 and (note := lock_fold(Path(self.output_folder))):
+            self.print_to_log_file(note)
 
     def _clip_gradients(self) -> None:
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clipping)

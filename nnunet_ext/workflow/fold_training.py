@@ -3,15 +3,8 @@
 import os
 from pathlib import Path
 
-from nnunet_ext.errors import UserError
 from nnunet_ext.files.checkpoint import CHECKPOINTS, FINAL, damage
-from nnunet_ext.files.locks import try_lock
-
-LOCK = "training.lock"
-
-
-class TrainingError(UserError):
-    """A fold cannot be trained now."""
+from nnunet_ext.files.fold_lock import lock_fold
 
 
 def prepare_fold(folder: Path) -> tuple[list[str], list[str]]:
@@ -30,15 +23,8 @@ def prepare_fold(folder: Path) -> tuple[list[str], list[str]]:
         OtherPlansError: It was trained, wholly or in part, with other plans than there are now.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    notes = []
-    try:
-        if try_lock(folder / LOCK) is None:
-            raise TrainingError(
-                f"Another process trains in {folder}, perhaps a job that an interrupted workflow left behind. "
-                "Wait until it ends, or end it, and run the workflow again."
-            )
-    except OSError as error:
-        notes.append(f"No lock for {folder} ({error}): make sure that nothing else trains there.")
+    note = lock_fold(folder)
+    notes = [note] if note else []
     notes += set_broken_checkpoints_aside(folder)
     options = options_for(folder)
     preprocessed = os.environ.get("nnUNet_preprocessed")

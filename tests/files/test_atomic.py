@@ -159,6 +159,25 @@ def test_where_files_cannot_be_written_is_known_before(tmp_path):
     assert names(tmp_path) == ["file"]
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot take room on a disk")
+def test_room_on_the_disk_is_asked_for_and_given_back(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr(os, "posix_fallocate", lambda descriptor, start, size: taken.append((start, size)))
+    check_writable(tmp_path / "new", 12345)
+    check_writable(tmp_path / "new")
+    assert taken == [(0, 12345)]
+    assert names(tmp_path) == []
+
+    def fail(number):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: fail(errno.EDQUOT))
+    with pytest.raises(InputError, match=r"the disk of .* is full"):
+        check_writable(tmp_path / "new", 1)
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: fail(errno.EOPNOTSUPP))
+    check_writable(tmp_path / "new", 1)
+
+
 def test_source_that_cannot_be_read_is_named(tmp_path):
     def copy():
         with atomic_path(tmp_path / "a.txt") as temporary:

@@ -1,17 +1,23 @@
 """Interruption and non-finite losses: nothing is half-written, and nothing poisons the weights."""
 
+import errno
 import math
 import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from other_process import holding
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nnunet_ext.errors import InputError
 from nnunet_ext.files.checkpoint import UnreadableCheckpointError
+from nnunet_ext.files.fold_lock import LOCK, TrainingError
+from nnunet_ext.files.locks import try_lock
 from nnunet_ext.planning.training_step import step_cost
 from nnunet_ext.testing import Case, make_batch, make_trainer
 from nnunet_ext.trainers import (
@@ -184,6 +190,69 @@ def test_killed_while_writing_a_checkpoint_the_one_before_stays_and_training_goe
     trainer.load_checkpoint(str(file))
     assert trainer.current_epoch == 6
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [file.name]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_workers_of_the_data_loaders_end_with_a_killed_training(trainer, tmp_path, monkeypatch):
+    lock = tmp_path / "worker"
+
+    def work():
+        assert try_lock(lock) is not None
+        lock.with_suffix(".started").touch()
+        time.sleep(60)
+
+    def start_worker(_):
+        multiprocessing.get_context("fork").Process(target=work, daemon=True).start()
+        return "train", "validation"
+
+    def train():
+        assert trainer.get_dataloaders() == ("train", "validation")
+        time.sleep(60)
+
+    monkeypatch.setattr(nnUNetTrainer, "get_dataloaders", start_worker)
+    process = multiprocessing.get_context("fork").Process(target=train)
+    process.start()
+    wait_until(lock.with_suffix(".started").exists)
+    process.kill()
+    process.join()
+    wait_until(lambda: try_lock(lock) is not None, 10)
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("method", ["on_train_start", "perform_actual_validation"])
+def test_fold_in_training_is_refused_before_anything_is_written(method, trainer):
+    folder = Path(trainer.output_folder)
+    with holding(folder / LOCK):
+        before = set(folder.rglob("*"))
+        with pytest.raises(TrainingError, match="Another process trains"):
+            getattr(trainer, method)()
+        assert set(folder.rglob("*")) == before
+        trainer.local_rank = 1  # the first rank has the lock
+        trainer._lock_fold()
+
+
+def test_full_disk_is_seen_before_nnunet_replaces_the_plans_of_all_folds(trainer, monkeypatch):
+    asked = []
+
+    def full(descriptor, start, size):
+        asked.append(size)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    plans = Path(trainer.output_folder_base) / "plans.json"
+    plans.write_text("of an earlier fold")
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: plans.write_text(""))
+    with pytest.raises(InputError, match=r"fold_0 cannot be written: the disk of .* is full"):
+        trainer.on_train_start()
+    assert plans.read_text() == "of an earlier fold"
+    # room for the weights and as much again for each of Adam's moments
+    assert asked[0] > 3 * 4 * sum(parameter.numel() for parameter in trainer.network.parameters())
 
 
 def test_validation_loss_of_nan_does_not_stop_the_training(trainer):

@@ -8,11 +8,12 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_ext.errors import UserError
+from nnunet_ext.files.fold_lock import LOCK
 from nnunet_ext.files.locks import try_lock
 from nnunet_ext.testing import Case, make_trainer
 from nnunet_ext.trainers import ModalityPairingTrainer
 from nnunet_ext.workflow.fold_plans import OtherPlansError, check_fold_plans
-from nnunet_ext.workflow.fold_training import LOCK, prepare_fold
+from nnunet_ext.workflow.fold_training import prepare_fold
 
 
 class Fold:

@@ -8,14 +8,9 @@ import zipfile
 import pytest
 from other_process import holding
 
+from nnunet_ext.files.fold_lock import LOCK, TrainingError
 from nnunet_ext.files.locks import try_lock
-from nnunet_ext.workflow.fold_training import (
-    LOCK,
-    TrainingError,
-    options_for,
-    prepare_fold,
-    set_broken_checkpoints_aside,
-)
+from nnunet_ext.workflow.fold_training import options_for, prepare_fold, set_broken_checkpoints_aside
 
 
 def write_checkpoint(file, cut_off=False):
@@ -84,7 +79,7 @@ def test_file_system_without_locks_is_noted(tmp_path, monkeypatch):
     def refuse(path):
         raise OSError("no locks available")
 
-    monkeypatch.setattr("nnunet_ext.workflow.fold_training.try_lock", refuse)
+    monkeypatch.setattr("nnunet_ext.files.fold_lock.try_lock", refuse)
     options, notes = prepare_fold(tmp_path)
     assert options == []
     assert "no locks available" in notes[0]
