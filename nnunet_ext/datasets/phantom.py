@@ -23,6 +23,7 @@ import numpy as np
 import SimpleITK
 
 from nnunet_ext.files.atomic import atomic_folder
+from nnunet_ext.files.written_image import check_written
 
 CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
 CORE, OEDEMA, ENHANCING = 1, 2, 3
@@ -207,3 +208,4 @@ def _write(array: np.ndarray, path: Path) -> None:
     image.SetOrigin(_ORIGIN)
     image.SetDirection(_DIRECTION)
     SimpleITK.WriteImage(image, str(path))
+    check_written(path)

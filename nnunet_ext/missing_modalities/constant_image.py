@@ -6,6 +6,8 @@ import nibabel
 import numpy as np
 import SimpleITK
 
+from nnunet_ext.files.written_image import check_written
+
 NIFTI = (".nii.gz", ".nii")
 
 
@@ -31,3 +33,4 @@ def write_constant(template: Path, target: Path, value: float) -> None:
     constant = SimpleITK.GetImageFromArray(array)
     constant.CopyInformation(like)
     SimpleITK.WriteImage(constant, str(target), useCompression=True)
+    check_written(target)

@@ -16,6 +16,7 @@ from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.files.atomic import atomic_path, check_free, write_text_atomically
 from nnunet_ext.files.checkpoint import FINAL
 from nnunet_ext.files.json_object import read_json_object
+from nnunet_ext.files.written_image import check_written
 from nnunet_ext.host.prediction import LoadedModel
 from nnunet_ext.missing_modalities.channel_files import channel_files
 from nnunet_ext.missing_modalities.fill_values import fill_values
@@ -123,6 +124,7 @@ class SubsetPredictor:
                 given[channel] = value
         with atomic_path(file) as temporary:
             self.model.predict(given, deepcopy(properties), Path(str(temporary).removesuffix(self.ending)))
+            check_written(temporary)
 
 
 def subset_name(subset: Channels, names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from nnunet_ext.cli import app
 from nnunet_ext.errors import InputError, UserError
+from nnunet_ext.host.prediction import LoadedModel
 from nnunet_ext.missing_modalities import subsets
 from nnunet_ext.missing_modalities.complete import complete_folder
 from nnunet_ext.missing_modalities.subset_scores import choose_subsets, score_subsets
@@ -96,6 +97,22 @@ def test_interrupted_call_continues_and_keeps_what_is_there(model, tmp_path):
     assert (flair["dice"] == 0).all()
     with pytest.raises(InputError, match="predictions of other mirroring"):
         score_subsets(PredictionChoices(str(model)), tmp_path / "images", tmp_path / "labels", tmp_path / "out")
+
+
+def test_prediction_that_was_cut_off_is_not_kept(model, tmp_path, monkeypatch):
+    whole = LoadedModel.predict
+
+    def cut_off(self, images, properties, stem):
+        whole(self, images, properties, stem)
+        file = stem.with_name(f"{stem.name}.nii.gz")
+        file.write_bytes(file.read_bytes()[:-9])
+
+    monkeypatch.setattr(LoadedModel, "predict", cut_off)
+    with pytest.raises(InputError, match=r"a\.nii\.gz was cut off while being written"):
+        scored(model, tmp_path, keep=[["FLAIR"]])
+    assert list((tmp_path / "out").rglob("*.nii.gz")) == []
+    monkeypatch.setattr(LoadedModel, "predict", whole)
+    scored(model, tmp_path, keep=[["FLAIR"]])
 
 
 def test_estimate_says_that_it_is_one(model, tmp_path):
