@@ -26,8 +26,8 @@ from nnunet_ext.datasets.brats_labels import (
 )
 from nnunet_ext.errors import InputError
 from nnunet_ext.files.atomic import atomic_path, write_text_atomically
+from nnunet_ext.images.grid import GRID_TOLERANCE, corner_distance
 from nnunet_ext.labels.dataset_labels import read_dataset_labels
-from nnunet_ext.labels.label_image import GRID_TOLERANCE, corner_distance
 from nnunet_ext.missing_modalities.constant_image import write_constant
 from nnunet_ext.missing_modalities.presence import write_presence
 from nnunet_ext.parallel import map_cases

@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK
 
 from nnunet_ext.errors import InputError
-from nnunet_ext.labels.label_image import check_complete
+from nnunet_ext.images.reader import check_complete
 
 METAIMAGE = ".mha"
 
@@ -20,17 +20,13 @@ def read_brats_image(path: Path) -> nibabel.Nifti1Image:
     """
     if path.suffix == METAIMAGE:
         return _read_metaimage(path)
-    size = check_complete(path)
+    check_complete(path)
     try:
         image = nibabel.load(path)
-        header = image.header
-        expected = int(image.dataobj.offset) + int(np.prod(image.shape)) * header.get_data_dtype().itemsize
     except Exception as error:  # nibabel has several of its own, the operating system adds others
         raise InputError(f"{path}: cannot be read ({error}).") from None
     if len(image.shape) != 3:
         raise InputError(f"{path}: {len(image.shape)} dimensions {image.shape}, expected 3.")
-    if size < expected:
-        raise InputError(f"{path}: truncated, {size} bytes of {expected}.")
     return image
 
 

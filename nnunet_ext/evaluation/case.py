@@ -19,8 +19,9 @@ from nnunet_ext.evaluation.overlap import (
     specificity,
 )
 from nnunet_ext.evaluation.surface_dice import surface_dice
+from nnunet_ext.images.grid import grid_difference
 from nnunet_ext.labels.dataset_labels import DatasetLabels
-from nnunet_ext.labels.label_image import LabelImage, grid_difference, read_label_image
+from nnunet_ext.labels.label_image import LabelImage, read_label_image
 
 
 class CaseScores(NamedTuple):

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from scipy import ndimage
 
 from nnunet_ext.errors import InputError
+from nnunet_ext.images.reader import read_array
 from nnunet_ext.labels.dataset_labels import DatasetLabels, Region, brats_regions
-from nnunet_ext.labels.label_image import read_array
 from nnunet_ext.plans.modalities import channel_names, normalise
 
 # Channels in which a region of BraTS shows, the best first: the oedema that the whole tumour adds is bright in FLAIR

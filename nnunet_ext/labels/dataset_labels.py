@@ -94,6 +94,24 @@ def read_dataset_labels(path: Path) -> DatasetLabels:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not a dataset.json of nnU-Net v2 ({error}).") from None
+    return dataset_labels(content, path)
+
+
+def dataset_labels(content: Mapping[str, Any], path: Path) -> DatasetLabels:
+    """The labels that the content of a ``dataset.json`` declares.
+
+    Args:
+        content: Content of the file.
+        path: Where it comes from, for messages.
+
+    Raises:
+        InputError: It lacks ``labels`` or ``file_ending``.
+    """
+    try:
         declared, file_ending = content["labels"], content["file_ending"]
         if not isinstance(declared, dict):
             raise TypeError('"labels" must map names to values')
@@ -102,8 +120,6 @@ def read_dataset_labels(path: Path) -> DatasetLabels:
             for name, values in declared.items()
             if name != "ignore"
         ]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: not a dataset.json of nnU-Net v2 ({error}).") from None
     foreground = tuple(region for region in regions if set(region.labels) != {0})

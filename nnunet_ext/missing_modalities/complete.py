@@ -8,8 +8,8 @@ from typing import Any
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.files.atomic import atomic_folder, check_free
-from nnunet_ext.labels.label_image import Grid, grid_difference, read_image_grid
-from nnunet_ext.missing_modalities.channel_files import channel_files
+from nnunet_ext.images.case_check import CONSTANT, MISSING, check_case
+from nnunet_ext.missing_modalities.channel_files import channel_files, labelled_cases
 from nnunet_ext.missing_modalities.constant_image import write_constant
 from nnunet_ext.missing_modalities.fill_values import fill_values
 from nnunet_ext.missing_modalities.presence import write_presence
@@ -66,10 +66,11 @@ def complete_folder(
     names, ending = channel_names(dataset_json), dataset_json["file_ending"]
     cases = channel_files(source, names, ending)
     values = fill_values(dataset_json, plans)
-    if problems := _without_any_file(source, set(cases), ending):
-        raise InputError(problems)
+    if bare := [case for case in labelled_cases(source, ending) if case not in cases]:
+        labels = source.name.replace("images", "labels", 1)
+        raise InputError([f"{source}: case {case} has labels in {labels} and no image." for case in bare])
     check_free(output)
-    map_cases(check_case, [(files, dataset_json) for files in cases.values()], num_processes, "Checking")
+    map_cases(_check, [(case, files, dataset_json, names) for case, files in cases.items()], num_processes, "Checking")
     with atomic_folder(output) as partial:
         work = [(case, files, partial, values, ending, copy) for case, files in cases.items()]
         map_cases(_write_case, work, num_processes, "Writing")
@@ -78,35 +79,12 @@ def complete_folder(
     return CompletedFolder(output, tuple(names), present)
 
 
-def check_case(files: dict[int, Path], dataset_json: dict[str, Any]) -> None:
-    """Check that the files of a case are readable images of one channel on one grid.
-
-    Raises:
-        InputError: They are not.
-    """
-    first: tuple[Path, Grid] | None = None
-    problems = []
-    for path in files.values():
-        try:
-            grid = read_image_grid(path, dataset_json)
-        except InputError as error:
-            problems += error.problems
-            continue
-        first = first or (path, grid)
-        if difference := grid_difference(grid, first[1]):
-            problems.append(f"{path}: {difference} as in {first[0].name}.")
+def _check(case: str, files: dict[int, Path], dataset_json: dict[str, Any], names: Sequence[str]) -> None:
+    found = check_case(case, files, dataset_json, names=names).findings
+    # what is missing is what this is for, and what is constant may be completed already
+    problems = [each.message for each in found if each.severity == "error" and each.kind not in (MISSING, CONSTANT)]
     if problems:
         raise InputError(problems)
-
-
-def _without_any_file(source: Path, cases: set[str], ending: str) -> list[str]:
-    if not source.name.startswith("images"):
-        return []
-    labels = source.with_name(source.name.replace("images", "labels", 1))
-    labelled = sorted(path.name.removesuffix(ending) for path in labels.glob(f"*{ending}") if path.name[0] != ".")
-    return [
-        f"{source}: case {case} has labels in {labels.name} and no image." for case in labelled if case not in cases
-    ]
 
 
 def _write_case(

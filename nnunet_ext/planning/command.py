@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from nnunet_ext.planning.dataset_folder import preprocessed_folder, read_dataset_json, read_plans
+from nnunet_ext.files.dataset_json import read_dataset_json
+from nnunet_ext.planning.dataset_folder import preprocessed_folder, read_plans
 from nnunet_ext.planning.plans_file import PlansFile, parse_assignments, plans_with_settings, write_plans
 from nnunet_ext.planning.plans_name import DEFAULT_PLANS, check_new_name, plans_name
 from nnunet_ext.plans.network_entry import PlansError

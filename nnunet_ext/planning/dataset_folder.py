@@ -60,18 +60,6 @@ def preprocessed_folder(dataset: str) -> Path:
         raise DatasetError(f"{error}{hint}") from None
 
 
-def read_dataset_json(folder: Path) -> dict[str, Any]:
-    """Content of the ``dataset.json`` in a data set's folder.
-
-    Raises:
-        InputError: It is not there, cut off, or has no channels or labels.
-    """
-    content = read_json_object(folder / "dataset.json", ["labels"])
-    # nnU-Net v1 called the channels otherwise, and v2 reads that, too
-    read_json_object(folder / "dataset.json", ["channel_names" if "channel_names" in content else "modality"])
-    return content
-
-
 def read_plans(folder: Path, name: str) -> dict[str, Any]:
     """Content of a plans file.
 

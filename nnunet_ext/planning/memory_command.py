@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnunet_ext.files.dataset_json import read_dataset_json
 from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.planning.command import trainer_by_name
 from nnunet_ext.planning.data_reuse import DataSource, share_data
-from nnunet_ext.planning.dataset_folder import dataset_number, preprocessed_folder, read_dataset_json, read_plans
+from nnunet_ext.planning.dataset_folder import dataset_number, preprocessed_folder, read_plans
 from nnunet_ext.planning.memory_table import PlannedStep, planned_steps
 from nnunet_ext.planning.planner import GIGABYTE, MethodPlanner
 from nnunet_ext.planning.plans_file import (

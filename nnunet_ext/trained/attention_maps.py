@@ -18,7 +18,9 @@ from nnunet_ext.files.checkpoint import configuration_of, read_checkpoint
 from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.host.plans import ConfigurationManager, PlansManager, input_channels
 from nnunet_ext.host.prediction import preprocess_files, tile_starts, tile_weight
-from nnunet_ext.labels.label_image import grid_difference, read_image_grid, read_label_image
+from nnunet_ext.images.grid import grid_difference
+from nnunet_ext.images.reader import read_image_grid
+from nnunet_ext.labels.label_image import read_label_image
 from nnunet_ext.plans.modalities import channel_names
 from nnunet_ext.plans.network_entry import network_path
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.errors import UserError
+from nnunet_ext.files.dataset_json import read_dataset_json
 from nnunet_ext.host.planner import planners_by_plans_name
-from nnunet_ext.planning.dataset_folder import dataset_number, find_dataset, read_dataset_json, read_plans
+from nnunet_ext.planning.dataset_folder import dataset_number, find_dataset, read_plans
 from nnunet_ext.planning.plans_file import CHANGES, parse_assignments, plans_with_settings, read_changes
 from nnunet_ext.planning.plans_name import check_plain, plans_name
 from nnunet_ext.plans.network_entry import resolved_configuration

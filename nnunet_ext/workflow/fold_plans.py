@@ -9,8 +9,9 @@ import torch
 
 from nnunet_ext.errors import UserError
 from nnunet_ext.files.checkpoint import CHECKPOINTS, read_checkpoint
+from nnunet_ext.files.dataset_json import read_dataset_json
 from nnunet_ext.host.trainer import nnUNetTrainer, plans_in_checkpoints
-from nnunet_ext.planning.dataset_folder import read_dataset_json, read_plans
+from nnunet_ext.planning.dataset_folder import read_plans
 from nnunet_ext.plans.network_entry import resolved_configuration
 from nnunet_ext.plans.plans_difference import listed, plans_difference
 from nnunet_ext.plans.settings import PLANS_KEY

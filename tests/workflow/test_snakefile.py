@@ -71,13 +71,14 @@ def finish(folder, *marks):
 
 
 def finish_training(folder, models=(PAIRING, PLAIN), folds=range(5)):
-    finish(folder, "done/plan", "done/preprocess", "done/split")
+    finish(folder, "done/check", "done/plan", "done/preprocess", "done/split")
     finish(folder, *[f"done/train/{model}/fold_{fold}" for model in models for fold in folds])
 
 
 def test_graph_has_every_step_and_every_fold(folder):
     assert counts(dry_run(folder)) == {
         "all": 1,
+        "check": 1,
         "plan": 1,
         "preprocess": 1,
         "split": 1,

@@ -1,0 +1,1 @@
+"""Images before a prediction or a training: ``nnunet_ext check``."""
