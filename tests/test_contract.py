@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from itertools import product
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
@@ -15,6 +17,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_ext import plugin
+from nnunet_ext.architectures import NetworkOutput
 from nnunet_ext.plans.settings import SettingsError
 from nnunet_ext.testing import Case, make_batch, make_trainer, training_transforms
 from nnunet_ext.trainers import (
@@ -29,7 +32,9 @@ from nnunet_ext.trainers import (
     ModalityPairingTrainer,
     NestedUNetClassifierTrainer,
     SingleModalityUNetTrainer,
+    health,
 )
+from nnunet_ext.trainers.health_findings import PATIENCE
 
 CASES = (
     Case(),
@@ -231,8 +236,11 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_been_stopped(traine
     assert resumed.settings == trainer.settings
     weights = resumed.network.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in trainer.network.state_dict().items())
-    assert resumed._component_curves() == trainer._component_curves()
-    assert all(len(curve) == 2 for curve in resumed._component_curves().values())
+    own = [key for key in trainer.log_curves if key.startswith(("loss_", "health_"))]
+    assert {f"{health.CALLED}", f"{health.NORM}"} <= set(own)
+    for key in own:
+        assert len(resumed.log_curves[key]) == 2
+        np.testing.assert_array_equal(resumed.log_curves[key], trainer.log_curves[key])
     for each in (trainer, resumed):
         each.current_epoch = 2
         each.on_train_epoch_start()
@@ -241,6 +249,38 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_been_stopped(traine
     # equal after one more step: the optimizer's moments and the learning rate have come back as well
     weights = resumed.network.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in trainer.network.state_dict().items())
+
+
+@every_trainer
+def test_region_that_is_called_everywhere_is_logged_and_warned_of_once(trainer_class, tmp_path):
+    case = Case(regions=True)
+    trainer = make_trainer(trainer_class, case, tmp_path)
+    images, target = make_batch(trainer, case)
+    trainer.network.train()
+    trainer.network.register_forward_hook(lambda *arguments: everywhere(arguments[-1], 30))
+    for epoch in range(PATIENCE + 2):
+        trainer.current_epoch = epoch
+        trainer.on_train_epoch_start()
+        trainer.on_train_epoch_end([trainer.train_step({"data": images, "target": target})])
+    log, full_size = trainer.log_curves, target[0] if isinstance(target, list) else target
+    assert log[health.CALLED] == log[health.SATURATED] == [[1.0] * 3] * (PATIENCE + 2)
+    for values in log[health.REFERENCE]:
+        assert values == pytest.approx(full_size.float().mean((0, 2, 3, 4)).tolist())
+    assert all(0 < clipped <= 12.001 for clipped in log[health.CLIPPED_NORM])
+    warnings = [line for line in Path(trainer.log_file).read_text().splitlines() if "WARNING: " in line]
+    assert len(warnings) == 3
+    for region, line in zip(("whole_tumor", "tumor_core", "enhancing_tumor"), warnings, strict=True):
+        assert f"Region '{region}'" in line
+        assert "100 % of the voxels are called so" in line
+        assert "since epoch 0" in line
+        assert f"for example {trainer.initial_lr / 10:g} (nnunet_ext plan)" in line
+
+
+def everywhere(output, value):
+    """What a network gives, with logits around a value."""
+    if isinstance(output, NetworkOutput):
+        return output._replace(logits=everywhere(output.logits, value))
+    return [everywhere(one, value) for one in output] if isinstance(output, list) else 1e-6 * output + value
 
 
 @every_network

@@ -79,7 +79,7 @@ TRAINING = (
     Fault(
         "a validation loss of nan stops the training",
         f"{TRAINERS}/base.py",
-        old='Build network, optimizer and loss as nnU-Net does, then open a log entry for each loss component."""\n'
+        old='Build network, optimizer and loss as nnU-Net does, then open the log entries of this package."""\n'
         "        super().initialize()\n",
         new='Build."""\n        super().initialize()\n'
         "        self.loss.register_forward_hook(lambda _, __, loss: self._stop_unless_finite(loss.detach()))\n",
@@ -452,4 +452,53 @@ FILE_FAULTS = (
     ),
 )
 
-FAULTS = (*SEVERAL_PROCESSES, *TRAINING, *AUGMENTATIONS, *INITIAL_WEIGHTS, *NETWORK_FAULTS, *LOSS_FAULTS, *FILE_FAULTS)
+HEALTH, FINDINGS = "tests/trainers/test_health.py", "tests/trainers/test_health_findings.py"
+HEALTH_FAULTS = (
+    Fault(
+        "saturated probabilities are those near 1 alone",
+        f"{TRAINERS}/health.py",
+        "saturated = logits.abs() > -math.log(SATURATION)",
+        "saturated = logits > -math.log(SATURATION)",
+        f"{HEALTH}::test_regions_by_hand",
+    ),
+    Fault(
+        "region that is absent from the batch counts as one without gradient",
+        f"{TRAINERS}/health.py",
+        "self._gradients.append(torch.stack([torch.zeros_like(is_there), is_there]))",
+        "self._gradients.append(torch.stack([torch.zeros_like(is_there), torch.ones_like(is_there)]))",
+        f"{HEALTH}::test_regions_by_hand",
+    ),
+    Fault(
+        "component's share is over all parameters, not those that all components train",
+        f"{TRAINERS}/health.py",
+        "(of_components != 0).all(0)",
+        "(of_components != 0).any(0)",
+        f"{HEALTH}::test_shares_are_those_of_the_parameters_that_all_components_train",
+    ),
+    Fault(
+        "epochs of a fault need not be in a row",
+        f"{TRAINERS}/health_findings.py",
+        "since = {kind: since.get(kind, epoch) for kind in faults}",
+        "since |= {kind: since.get(kind, epoch) for kind in faults}",
+        f"{FINDINGS}::test_shorter_faults_are_not_named",
+    ),
+    Fault(
+        "convolution to the logits keeps the variance of the unnormalized features",
+        f"{ARCHITECTURES}/segresnet_vae.py",
+        "_keep_variance(module.to_logits, LOGITS_SCALE)",
+        "_keep_variance(module.to_logits)",
+        "tests/architectures/test_initialization.py"
+        "::test_logits_of_the_network_without_last_normalization_start_where_the_sigmoid_has_a_gradient",
+    ),
+)
+
+FAULTS = (
+    *SEVERAL_PROCESSES,
+    *TRAINING,
+    *AUGMENTATIONS,
+    *INITIAL_WEIGHTS,
+    *NETWORK_FAULTS,
+    *LOSS_FAULTS,
+    *FILE_FAULTS,
+    *HEALTH_FAULTS,
+)

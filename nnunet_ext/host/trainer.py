@@ -36,6 +36,8 @@ class PatchCutting(NamedTuple):
 class HostTrainer(nnUNetTrainer):
     """What the base of this package's trainers derives from."""
 
+    network: Any
+
     @property
     def log_curves(self) -> dict[str, list]:
         """Name -> a value an epoch; saved in checkpoints. nnU-Net logs to names that are in it, and only to these."""

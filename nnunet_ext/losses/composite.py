@@ -1,6 +1,7 @@
 """A segmentation loss plus the weighted auxiliary losses of a method, each logged by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ class CompositeLoss(nn.Module):
         self.auxiliary = {name: entry for name, entry in auxiliary.items() if entry[0] != 0}
         self._sums: dict[str, Tensor] = {}
         self._count = 0
+        self._collected: list[dict[str, Tensor]] | None = None
 
     @property
     def component_names(self) -> tuple[str, ...]:
@@ -47,11 +49,25 @@ class CompositeLoss(nn.Module):
             return self.segmentation(output, target)
         total = segmentation = self.segmentation(output.logits, target)
         values = {"segmentation": segmentation}
+        weighted = dict(values)
         for name, (weight, function) in self.auxiliary.items():
             values[name] = function(output.auxiliary, target)
-            total = total + weight * values[name]
-        self._record(values)
+            weighted[name] = weight * values[name]
+            total = total + weighted[name]
+        if self._collected is None:
+            self._record(values)
+        else:
+            self._collected.append(weighted)
         return total
+
+    @contextmanager
+    def collected_components(self) -> Iterator[list[dict[str, Tensor]]]:
+        """The weighted components of each call in the block, with their graph; such calls are not recorded."""
+        self._collected = []
+        try:
+            yield self._collected
+        finally:
+            self._collected = None
 
     def _record(self, values: Mapping[str, Tensor]) -> None:
         # Sums stay on the device: reading them here would wait for the GPU in every step.

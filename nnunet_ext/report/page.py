@@ -42,6 +42,9 @@ from nnunet_ext.trained.model_folder import (
     read_model,
 )
 from nnunet_ext.trained.unlike_paper import unlike_paper
+from nnunet_ext.trainers.health import CALLED
+from nnunet_ext.trainers.health_findings import findings, region_names
+from nnunet_ext.trainers.health_plot import health_figure
 
 # shorter than in summary.md, so that a table fits a phone
 STATISTIC_HEADINGS = {"mean": "Mean", "std": "SD", "median": "Median", "q25": "Q25", "q75": "Q75", "n": "n"}
@@ -146,11 +149,21 @@ def _describe(model: TrainedModel, section: Section) -> None:
         rows = [[name, json.dumps(value), json.dumps(paper)] for name, (value, paper) in unlike.items()]
         section.settings = Table(["Setting", "This model", "Paper"], rows)
     section.curves = [picture(figure, title) for title, figure in learning_curves(model.folds).items()]
+    _add_health(model, section)
     unfinished = [fold.name for fold in model.folds if not fold.finished]
     if unfinished:
         section.notes.append(f"Training of fold {', '.join(unfinished)} has not finished.")
     if any(fold.name == "all" for fold in model.folds):
         section.notes.append('Fold "all" is validated on the cases it was trained on: its scores say little.')
+
+
+def _add_health(model: TrainedModel, section: Section) -> None:
+    """What the trainings' logs say of regions that do not learn; stock nnU-Net's say nothing."""
+    regions = region_names(model.labels.content)
+    for fold in model.folds:
+        if CALLED in fold.curves:
+            section.notes += [f"Fold {fold.name}: {finding.text}" for finding in findings(fold.curves, regions)]
+            section.curves.append(picture(health_figure(fold.curves, regions), f"Health of fold {fold.name}"))
 
 
 def _scored_files(model: TrainedModel, section: Section) -> tuple[dict[str, Path], dict[str, Path]] | None:

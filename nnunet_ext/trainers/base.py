@@ -1,7 +1,7 @@
 """What all trainers share: settings and network through the plans, loss components in the log."""
 
 import math
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from importlib.metadata import version
 from os.path import join
@@ -20,12 +20,24 @@ from nnunet_ext.files.checkpoint import atomic_checkpoint, read_to_continue
 from nnunet_ext.files.fold_lock import lock_fold
 from nnunet_ext.host.trainer import HostTrainer
 from nnunet_ext.losses.composite import CompositeLoss
+from nnunet_ext.losses.target import TargetFormat
 from nnunet_ext.parallel import forked_processes_end_with_this_one
 from nnunet_ext.plans.modalities import ModalityError, channel_names
 from nnunet_ext.plans.network_entry import write_architecture
 from nnunet_ext.plans.settings import PLANS_KEY, TrainingSettings, read_settings, settings_as_json
 from nnunet_ext.trainers.component_plot import plot_component_losses
 from nnunet_ext.trainers.continuation import ContinuationError, differences
+from nnunet_ext.trainers.health import (
+    EPOCHS_BETWEEN_SHARES,
+    REGION_CURVES,
+    SHARE_PREFIX,
+    STEP_CURVES,
+    TrainingHealth,
+    epoch_values,
+    gradient_shares,
+)
+from nnunet_ext.trainers.health_findings import findings, region_names
+from nnunet_ext.trainers.health_plot import is_drawn_after, plot_health
 
 COMPONENT_PREFIX = "loss_"
 CHECKPOINT_PER_WEIGHTS = 3  # with both moments of Adam; SGD has one
@@ -100,6 +112,10 @@ class MethodTrainer(HostTrainer):
         self.modality_dropout = ModalityDropout.of_settings(settings, channel_names(dataset_json), self.device)
         self._step = 0
         self._cases: list[str] = []
+        self.region_names = region_names(dataset_json)
+        labels = TargetFormat(self.label_manager.has_regions, self.label_manager.ignore_label)
+        self._health = TrainingHealth(len(self.region_names), labels, settings.gradient_clipping)
+        self._shares: dict[str, float] = {}
         for note in notes:
             self.print_to_log_file(note)
 
@@ -191,11 +207,21 @@ class MethodTrainer(HostTrainer):
         return {}
 
     def initialize(self) -> None:
-        """Build network, optimizer and loss as nnU-Net does, then open a log entry for each loss component."""
+        """Build network, optimizer and loss as nnU-Net does, then open the log entries of this package."""
         super().initialize()
+        for key in self._own_curves():
+            self.log_curves.setdefault(key, [])
+
+    def _own_curves(self) -> dict[str, Any]:
+        """Names in the log -> what stands there for an epoch without a value."""
+        curves: dict[str, Any] = dict.fromkeys(REGION_CURVES, [math.nan] * len(self.region_names))
+        curves |= dict.fromkeys(STEP_CURVES, math.nan)
         if isinstance(self.loss, CompositeLoss):
-            for name in self.loss.component_names:
-                self.log_curves.setdefault(COMPONENT_PREFIX + name, [])
+            names = self.loss.component_names
+            curves |= dict.fromkeys([COMPONENT_PREFIX + name for name in names], math.nan)
+            if len(names) > 1:
+                curves |= dict.fromkeys([SHARE_PREFIX + name for name in names], math.nan)
+        return curves
 
     def get_training_transforms(self, *arguments: Any, **keywords: Any) -> BasicTransform:
         """What nnU-Net's data loader does to a training sample.
@@ -301,9 +327,10 @@ class MethodTrainer(HostTrainer):
         self._step += 1
         self._cases = list(batch.get("keys", []))
         images, target = _to_device(batch["data"], self.device), _to_device(batch["target"], self.device)
+        if self._step == 1 and self.current_epoch % EPOCHS_BETWEEN_SHARES == 0:
+            self._measure_shares(images, target)
         self.optimizer.zero_grad(set_to_none=True)
-        # as nnU-Net: mixed precision on NVIDIA GPUs alone
-        with torch.autocast("cuda") if self.device.type == "cuda" else nullcontext():
+        with self._mixed_precision(), self._health.watched_step(self.loss, self.grad_scaler):
             loss = self.forward_and_loss(images, target)
         if self.grad_scaler is None:
             # before the weights are lost
@@ -323,10 +350,37 @@ class MethodTrainer(HostTrainer):
         self._stop_unless_finite(value)
         return {"loss": value}
 
+    def _mixed_precision(self) -> AbstractContextManager:
+        # as nnU-Net: on NVIDIA GPUs alone
+        return torch.autocast("cuda") if self.device.type == "cuda" else nullcontext()
+
+    def _measure_shares(self, images: Tensor, target: Any) -> None:
+        """Weigh the gradients of the loss components on the first sample, in passes of their own.
+
+        Not with several processes: their losses wait for each other, and one that is out of memory would not be there.
+        """
+        if not isinstance(self.loss, CompositeLoss) or len(self.loss.component_names) < 2 or self.is_ddp:
+            return
+        one = [each[:1] for each in target] if isinstance(target, list) else target[:1]
+        # compiled networks free what a second backward pass would need
+        network, self.network = self.network, self.unwrapped_network
+        draws = self.modality_dropout.generator.get_state()
+        try:
+            with self._mixed_precision():
+                self._shares = gradient_shares(
+                    self.loss, self.network, lambda: self.forward_and_loss(images[:1], one), self.grad_scaler
+                )
+        except torch.OutOfMemoryError:
+            self.print_to_log_file("No memory to weigh the gradients of the loss components.")
+        finally:
+            self.network = network
+            self.modality_dropout.generator.set_state(draws)
+
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
-        """Log the training loss as nnU-Net does, and the mean of each loss component."""
+        """Log the training loss as nnU-Net does, the mean of each loss component, and the epoch's health."""
         self._step = 0
         super().on_train_epoch_end(train_outputs)
+        self._log_health()
         if not isinstance(self.loss, CompositeLoss):
             return
         means = self.loss.pop_component_means()
@@ -338,16 +392,33 @@ class MethodTrainer(HostTrainer):
             self.logger.log(key, means.get(key.removeprefix(COMPONENT_PREFIX), math.nan), self.current_epoch)
         self.print_to_log_file("loss components", {name: round(value, 4) for name, value in means.items()})
 
+    def _log_health(self) -> None:
+        sums = [self._health.pop_sums()]
+        if self.is_ddp:
+            of_all_ranks: list[Any] = [None] * dist.get_world_size()
+            dist.all_gather_object(of_all_ranks, sums[0])
+            sums = of_all_ranks
+        values = epoch_values(sums) | {SHARE_PREFIX + name: share for name, share in self._shares.items()}
+        self._shares = {}
+        for key, nothing in self._own_curves().items():
+            if not key.startswith(COMPONENT_PREFIX):
+                self.logger.log(key, values.get(key, nothing), self.current_epoch)
+        for finding in findings(self.log_curves, self.region_names):
+            if finding.noticed == self.current_epoch:
+                self.print_to_log_file(f"WARNING: {finding.text} {finding.advice(self.initial_lr)}")
+
     def on_epoch_end(self) -> None:
-        """End the epoch as nnU-Net does, and plot the loss components beside progress.png."""
+        """End the epoch as nnU-Net does, and plot the loss components and the health beside progress.png."""
         super().on_epoch_end()
+        if self.local_rank == 0 and is_drawn_after(self.current_epoch, self.num_epochs):
+            plot_health(self.log_curves, self.region_names, join(self.output_folder, "progress_health.png"))
         curves = self._component_curves()
         if self.local_rank == 0 and curves:
             named = {key.removeprefix(COMPONENT_PREFIX): values for key, values in curves.items()}
             plot_component_losses(named, join(self.output_folder, "progress_components.png"))
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
-        """Load a checkpoint as nnU-Net does; components that it has no history of get nan for the epochs before.
+        """Load a checkpoint as nnU-Net does; curves that it has no history of get nan for the epochs before.
 
         Raises:
             UnreadableCheckpointError: The file is damaged or no checkpoint that a training can go on from.
@@ -357,9 +428,8 @@ class MethodTrainer(HostTrainer):
         made_with = self.made_with
         super().load_checkpoint(filename_or_checkpoint)
         self.made_with = made_with  # checkpoints say how they were trained last, not how they were at first
-        if isinstance(self.loss, CompositeLoss):
-            for name in self.loss.component_names:
-                self.log_curves.setdefault(COMPONENT_PREFIX + name, [math.nan] * self.current_epoch)
+        for key, nothing in self._own_curves().items():
+            self.log_curves.setdefault(key, [nothing] * self.current_epoch)
         for note in notes:
             self.print_to_log_file(note)
 
@@ -395,7 +465,8 @@ class MethodTrainer(HostTrainer):
             self.print_to_log_file(note)
 
     def _clip_gradients(self) -> None:
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clipping)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clipping)
+        self._health.add_norm(norm)
 
     def _stop_unless_finite(self, loss: Any) -> None:
         if math.isfinite(loss):

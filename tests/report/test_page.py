@@ -21,7 +21,9 @@ from nnunet_ext.trainers import (
     AttentionFusionTrainer,
     AutoencoderRegularizedTrainer,
     ModalityPairingTrainer,
+    health,
 )
+from nnunet_ext.trainers.health_findings import PATIENCE
 
 LOG = {"train_losses": [0.2, -0.1], "val_losses": [0.3, 0.0], "ema_fg_dice": [0.1, 0.2], "lrs": [0.01, 0.005]}
 COMPONENTS = {"loss_segmentation": [0.3, 0.1], "loss_modality_pairing": [-0.2, -0.4]}
@@ -42,6 +44,7 @@ def make_model(
     fold="0",
     references=None,
     plans_name="nnUNetPlans",
+    log=None,
 ):
     """A model folder whose references lie in ``<folder>/gt``."""
     model = folder / f"{trainer}__{plans_name}__3d"
@@ -61,7 +64,7 @@ def make_model(
     times = {"epoch_start_timestamps": [0, 30, 60], "epoch_end_timestamps": [20, 42, 73]}
     weights = {"a": torch.zeros(1000, 250), "number": torch.zeros(5, dtype=torch.long)}
     torch.save(
-        {"logging": LOG | COMPONENTS | times, "network_weights": weights},
+        {"logging": LOG | COMPONENTS | times | (log or {}), "network_weights": weights},
         model / f"fold_{fold}" / "checkpoint_final.pth",
     )
     return model
@@ -279,6 +282,24 @@ def test_only_curves_that_were_logged_are_drawn(tmp_path):
     fold = replace(model.folds[0], curves={"train_losses": [1.0], "val_losses": [1.0]})
     assert list(learning_curves([fold, replace(fold, curves={})])) == ["Loss"]
     assert learning_curves([]) == {}
+
+
+def test_region_that_does_not_learn_is_named_and_drawn(tmp_path):
+    epochs = PATIENCE + 1
+    log = {name: [[0.5, 0.1, 0.01]] * epochs for name in health.REGION_CURVES}
+    log |= {name: [0.5] * epochs for name in health.STEP_CURVES}
+    log[health.CALLED] = [[0.5, 0.1, 0.98]] * epochs
+    make_model(tmp_path, {}, log=log)
+    page = report(tmp_path)
+    assert 'alt="Health of fold 0"' in page
+    (note,) = re.findall(r"Fold 0: Region [^<]*", page)
+    assert "enhancing_tumor" in note
+    assert "is found nearly everywhere (98 % of the voxels are called so, 1 % are), since epoch 0." in note
+
+
+def test_log_of_stock_nnunet_has_no_health(tmp_path):
+    make_model(tmp_path, {})
+    assert "Health" not in report(tmp_path)
 
 
 def test_models_are_found_two_levels_below(tmp_path):
