@@ -8,18 +8,23 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import torch
 from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim, maybe_convert_scalar_to_list
 from torch import Tensor, nn
 
 from nnunet_ext.architectures.autoencoder_branch import AutoencoderBranch, AutoencoderOutput
 from nnunet_ext.architectures.method_network import MethodNetwork, check_lengths
 from nnunet_ext.architectures.network_output import NetworkOutput
+from nnunet_ext.architectures.pre_activation_block import LinearUpsizing
 from nnunet_ext.architectures.segresnet import Decoder, Encoder
 
 PUBLISHED_BASE = 32  # "initial number of filters equal to 32", Sec. 3.1
 PUBLISHED_LATENT = 128  # "128 to represent mean, and 128 to represent std", Sec. 3.3
 PUBLISHED_REDUCED = 16  # VD's "Conv (16)", Table 1
 LEAST_LATENT, LEAST_REDUCED = 8, 4  # our choice: narrower networks than base 8 keep a usable bottleneck
+# Of the deviation that keeps the variance, for the convolution to the logits. Not stated: our choice, because logits
+# then start at about 0.4, where the sigmoid has a gradient (benchmarks/dead_regions.py)
+LOGITS_SCALE = 0.1
 
 
 class SegResNetVAE(MethodNetwork):
@@ -132,6 +137,28 @@ class SegResNetVAE(MethodNetwork):
                 num_groups=num_groups,
             )
 
+    @classmethod
+    def initialize(cls, module: nn.Module) -> None:
+        """He initialization of convolutions behind a ReLU; of those that read the sum of the blocks, half its variance.
+
+        He's factor of 2 makes up for what a ReLU takes away. The strided and the 1x1x1 convolutions have no ReLU in
+        front, and in this network no normalization either: with the factor the variance doubles at each of them, logits
+        start between -50 and 50, and a region whose sigmoid is exactly 0 or 1 everywhere gets no gradient from Dice.
+
+        Args:
+            module: One module of a new network; nnU-Net applies this to each, the inner ones first.
+        """
+        super().initialize(module)
+        if isinstance(module, Encoder):
+            for stage in module.stages:
+                _keep_variance(next(stage.children()))
+        elif isinstance(module, LinearUpsizing):
+            _keep_variance(module.conv)
+        elif isinstance(module, AutoencoderBranch):
+            _keep_variance(module.to_image)
+        elif isinstance(module, Decoder):
+            _keep_variance(module.to_logits, LOGITS_SCALE)
+
     def forward(self, x: Tensor, noise: Tensor | None = None) -> NetworkOutput | Tensor:
         """Logits ``(B, num_classes, *spatial)``; in training mode with the autoencoder's output.
 
@@ -171,6 +198,13 @@ class SegResNetVAE(MethodNetwork):
             raise RuntimeError("This network was built without its autoencoder branch and can only predict.")
         noise = x.new_zeros(len(x), self.autoencoder.latent)
         return self.autoencoder(self.encoder(x)[-1], x[:, : self.image_channels], noise)
+
+
+def _keep_variance(convolution: Any, scale: float = 1.0) -> None:
+    """Normal weights with which the output has the variance of the input, times ``scale`` squared."""
+    nn.init.kaiming_normal_(convolution.weight, nonlinearity="linear")
+    with torch.no_grad():
+        convolution.weight.mul_(scale)
 
 
 def bottleneck_widths(base: int) -> tuple[int, int]:
