@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from monai.networks import nets as monai
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,6 +14,7 @@ from nnunet_ext.architectures import (
     AttentionFusionUNet,
     BiFPNet,
     GroupNorm,
+    HostUNet,
     ModalityPairingUNet,
     NestedUNet,
     NetworkOutput,
@@ -21,6 +22,7 @@ from nnunet_ext.architectures import (
     SliceOutput,
     fusion_system,
 )
+from nnunet_ext.architectures.host_unet import HostOutput
 from nnunet_ext.losses import ModalityPairingLoss, SliceCrossEntropyLoss, SliceFocalLoss
 from nnunet_ext.losses.autoencoder import kl_to_standard_normal, reconstruction_error
 
@@ -203,6 +205,45 @@ def slice_loss(output: SliceOutput, target: Tensor) -> Tensor:
     return losses[0](output, target) + losses[1](output, target)
 
 
+def host_kwargs(size: Size, residual: bool) -> dict[str, Any]:
+    """Constructor arguments of nnU-Net's U-Net, plain or with the residual blocks of its presets."""
+    kwargs = unet_kwargs(size)
+    if residual:
+        del kwargs["n_conv_per_stage"]
+        kwargs["n_blocks_per_stage"] = RESIDUAL_BLOCKS[: size.stages]
+        kwargs["n_conv_per_stage_decoder"] = [1] * (size.stages - 1)
+    return kwargs
+
+
+def host_rows(residual: bool) -> list[Row]:
+    """nnU-Net's U-Net, then with an autoencoder branch, a slice classifier and both beside it."""
+    host: Any = ResidualEncoderUNet if residual else PlainConvUNet
+
+    def beside(size: Size, autoencoder: bool, slice_classifier: bool) -> HostUNet:
+        return HostUNet(
+            **host_kwargs(size, residual),
+            host_network=f"{host.__module__}.{host.__name__}",
+            autoencoder=autoencoder,
+            slice_classifier=slice_classifier,
+            patch_size=size.patch,
+            image_channels=CHANNELS,
+            regions=False,
+            slice_axis=len(size.patch) - 1 if len(size.patch) == 3 else None,
+        )
+
+    def loss(output: HostOutput, target: Tensor) -> Any:
+        branch = 0 if output.autoencoder is None else autoencoder_loss(output.autoencoder, target)
+        return branch + (0 if output.slices is None else slice_loss(output.slices, target))
+
+    return [
+        Row(host.__name__, lambda size: host(**host_kwargs(size, residual))),
+        Row("with autoencoder branch", lambda size: beside(size, True, False), loss),
+        Row("with slice classifier", lambda size: beside(size, False, True), loss),
+        Row("with both", lambda size: beside(size, True, True), loss),
+    ]
+
+
+RESIDUAL_BLOCKS = [1, 3, 4, 6, 6, 6]  # of nnU-Net's presets
 PLAIN = Row("PlainConvUNet", lambda size: PlainConvUNet(**unet_kwargs(size)))
 
 # method -> rows; ratios are against the first row
@@ -234,6 +275,8 @@ METHODS: dict[str, list[Row]] = {
         Row("BiFPNet without classifier", lambda size: bifpn(size, slice_classifier=False)),
         Row("BiFPNet", lambda size: bifpn(size, slice_classifier=True), slice_loss),
     ],
+    "host_plain": host_rows(residual=False),
+    "host_residual": host_rows(residual=True),
     "slice_classification_nested_unet": [
         Row("NestedUNet without classifier", lambda size: nested_unet(size, slice_classifier=False)),
         Row("NestedUNet", lambda size: nested_unet(size, slice_classifier=True), slice_loss),

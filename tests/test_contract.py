@@ -28,6 +28,8 @@ from nnunet_ext.trainers import (
     AutoencoderRegularizedTrainer,
     AutoencoderRegularizedTrainerNNUNetDA,
     BiFPNClassifierTrainer,
+    HostAutoencoderTrainer,
+    HostClassifierTrainer,
     MethodTrainer,
     ModalityPairingTrainer,
     NestedUNetClassifierTrainer,
@@ -63,11 +65,27 @@ ONE_A_CLASS = [
     AttentionFusionTrainer,
     BiFPNClassifierTrainer,
     NestedUNetClassifierTrainer,
+    HostAutoencoderTrainer,
+]
+# branch, gate and modality dropout on nnU-Net's own networks; each alone is in CASES and in the test of dropout below
+COMBINATIONS = [
+    (trainer, Case(f"{name}{', residual' if residual else ''}", residual=residual, settings=settings))
+    for residual in (False, True)
+    for trainer, name, settings in (
+        (HostAutoencoderTrainer, "branch and gate", {"slice_classifier": True}),
+        (HostAutoencoderTrainer, "branch and dropout", {"modality_dropout": "uniform"}),
+        (HostClassifierTrainer, "gate and dropout", {"modality_dropout": "uniform"}),
+        (HostClassifierTrainer, "all three", {"autoencoder_branch": True, "modality_dropout": "uniform"}),
+    )
 ]
 every_trainer = pytest.mark.parametrize("trainer_class", TRAINERS, ids=lambda trainer: trainer.__name__)
 every_network = pytest.mark.parametrize("trainer_class", NETWORK_TRAINERS, ids=lambda trainer: trainer.__name__)
 every_class = pytest.mark.parametrize("trainer_class", ONE_A_CLASS, ids=lambda trainer: trainer.__name__)
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_network_and_case = pytest.mark.parametrize(
+    ("trainer_class", "case"),
+    [*product(NETWORK_TRAINERS, CASES), *COMBINATIONS],
+    ids=lambda value: value.name if isinstance(value, Case) else value.__name__,
+)
 
 FIND_ALL = """
 import sys
@@ -104,8 +122,7 @@ def test_trainers_are_found_by_nnunet_in_a_fresh_process():
     assert found == names
 
 
-@every_case
-@every_network
+@every_network_and_case
 def test_training_step_gives_finite_loss_and_a_gradient_to_every_parameter(trainer_class, case, tmp_path):
     trainer = make_trainer(trainer_class, case, tmp_path)
     # as in DDP, where nnU-Net gives the lowest resolution a weight other than 0, and unused parameters are an error
@@ -147,8 +164,7 @@ def test_samples_that_lost_modalities_train_every_parameter(trainer_class, tmp_p
     assert has[:, 4:].all()  # the cascade's channels
 
 
-@every_case
-@every_network
+@every_network_and_case
 def test_train_and_validation_step_run(trainer_class, case, tmp_path):
     trainer = make_trainer(trainer_class, case, tmp_path)
     images, target = make_batch(trainer, case)
@@ -164,8 +180,7 @@ def test_train_and_validation_step_run(trainer_class, case, tmp_path):
     assert any(not torch.equal(a, b) for a, b in zip(before, trainer.network.parameters(), strict=True))
 
 
-@every_case
-@every_network
+@every_network_and_case
 def test_prediction_gets_one_finite_tensor_from_the_saved_plans_alone(trainer_class, case, tmp_path):
     trainer = make_trainer(trainer_class, case, tmp_path)
     images, _ = make_batch(trainer, case)
@@ -206,7 +221,8 @@ def test_deep_supervision_is_switched_where_the_method_has_it(trainer_class, tmp
 
 @every_class
 def test_compiled_network_trains_like_the_plain_one(trainer_class, tmp_path):
-    trainer = make_trainer(trainer_class, Case(), tmp_path)
+    settings = {"slice_classifier": True} if trainer_class is HostAutoencoderTrainer else {}
+    trainer = make_trainer(trainer_class, Case(settings=settings), tmp_path)
     images, target = make_batch(trainer, Case())
     trainer.network.train()
     losses = []
@@ -315,7 +331,7 @@ def test_saved_model_folder_predicts_the_mean_over_folds_and_flips(trainer_class
     assert error < 0.02 * mean.abs().mean()
     # so that the line above would notice a fold or a flip that is missing
     parts = [expected[0], expected[1]]
-    if "gate_slices" not in trainer_class.settings_class.__dataclass_fields__:  # whose networks average over flips
+    if trainer.inference_allowed_mirroring_axes is not None:  # else the network averages over flips
         parts += [expected[:, :4], expected[:, ::2], expected[:, [0, 1, 4, 5]]]
     for part in parts:
         assert (part.flatten(0, -5).mean(0) - mean).abs().mean() > 2 * error

@@ -13,6 +13,8 @@ from nnunet_ext.trainers import (
     AutoencoderRegularizedTrainer,
     BiFPNClassifierTrainer,
     BiFPNTrainer,
+    HostAutoencoderTrainer,
+    HostClassifierTrainer,
     ModalityDropoutTrainer,
     ModalityPairingTrainer,
     NestedUNetClassifierTrainer,
@@ -73,6 +75,26 @@ PAPER_VALUES = [
     (AttentionFusionTrainer, "attention_reduction", 16, "Li et al., r, Sec. 2, Implementation Details"),
     (AttentionFusionTrainer, "attention_dilation", 4, "Li et al., d, Sec. 2, Implementation Details"),
     (ModalityDropoutTrainer, "modality_dropout", "uniform", "every set of modalities is as likely: RFNet, mmFormer"),
+    (HostAutoencoderTrainer, "autoencoder_branch", True, "its own idea"),
+    (HostAutoencoderTrainer, "slice_classifier", False, "the other's idea"),
+    (HostClassifierTrainer, "autoencoder_branch", False, "the other's idea"),
+    (HostClassifierTrainer, "slice_classifier", True, "its own idea"),
+    *[
+        (trainer, *row)
+        for trainer in (HostAutoencoderTrainer, HostClassifierTrainer)
+        for row in (
+            ("num_epochs", 1000, "nnU-Net"),
+            ("initial_lr", 1e-2, "nnU-Net"),
+            ("reconstruction_weight", 0.1, "Myronenko, Eq. 1"),
+            ("kl_weight", 0.1, "Myronenko, Eq. 1"),
+            ("focal_alpha", 0.25, "not stated; Lin et al., Focal Loss, Sec. 5.1"),
+            ("focal_gamma", 2.0, "not stated; Lin et al., Focal Loss, Sec. 5.1"),
+            ("lstm_layers", 2, "Nguyen et al., Table 2"),
+            ("lstm_dropout", 0.2, "not stated; Myronenko, Sec. 3.6"),
+            ("gate_slices", True, "Nguyen et al., Sec. 3.3"),
+            ("slice_axis", 0, "Nguyen et al., Sec. 2.3: axial"),
+        )
+    ],
     (ModalityDropoutTrainer, "num_epochs", 1000, "nnU-Net"),
     (ModalityDropoutTrainer, "initial_lr", 1e-2, "nnU-Net"),
 ]

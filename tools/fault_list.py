@@ -167,6 +167,37 @@ INITIAL_WEIGHTS = (
 
 NETWORK_FAULTS = (
     Fault(
+        "the branch on nnU-Net's networks has the full widths, and costs as much",
+        f"{ARCHITECTURES}/host_unet.py",
+        old="BRANCH_WIDTH = 0.5",
+        new="BRANCH_WIDTH = 1.0",
+        test=(
+            f"{NETWORKS}/test_host_unet.py"
+            "::test_branch_has_half_the_plans_widths_and_the_latent_of_the_paper_in_proportion"
+        ),
+    ),
+    Fault(
+        "validation with deep supervision does not see the gate",
+        f"{ARCHITECTURES}/host_unet.py",
+        old="finest = self._gated(finest, self._slice_logits(features, x))",
+        new="self._slice_logits(features, x)",
+        test=f"{NETWORKS}/test_host_unet.py::test_with_deep_supervision_the_finest_logits_are_gated_in_validation",
+    ),
+    Fault(
+        "slices are labelled by the coarsest target",
+        f"{TRAINERS}/host_networks.py",
+        old="target[0] if isinstance(target, list) else target)",
+        new="target[-1] if isinstance(target, list) else target)",
+        test="tests/trainers/test_host_networks.py::test_loss_is_nnunets_plus_those_of_branch_and_slices",
+    ),
+    Fault(
+        "a stripped model of nnU-Net's network with a branch still needs this package",
+        "nnunet_ext/trained/strip.py",
+        old='["architecture"] = host or architecture',
+        new='["architecture"] = architecture',
+        test=("tests/trained/test_strip.py::test_stripped_model_of_nnunets_own_network_predicts_without_this_package"),
+    ),
+    Fault(
         "decoder of attention fusion on residual encoders takes the plans' stages upside down",
         f"{ARCHITECTURES}/fusion_system.py",
         old='list(planned["n_conv_per_stage_decoder"])[::-1]',

@@ -7,6 +7,7 @@ models keep loading when a file moves.
 from nnunet_ext.architectures.attention_fusion import AttentionFusionUNet
 from nnunet_ext.architectures.bifpn import BiFPNet
 from nnunet_ext.architectures.group_norm import GroupNorm
+from nnunet_ext.architectures.host_unet import HostUNet
 from nnunet_ext.architectures.modality_pairing import ModalityPairingUNet
 from nnunet_ext.architectures.nested_unet import NestedUNet
 from nnunet_ext.architectures.network_output import NetworkOutput
@@ -17,6 +18,7 @@ __all__ = [
     "AttentionFusionUNet",
     "BiFPNet",
     "GroupNorm",
+    "HostUNet",
     "ModalityPairingUNet",
     "NestedUNet",
     "NetworkOutput",

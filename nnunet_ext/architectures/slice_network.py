@@ -7,6 +7,7 @@ Sec. 2.3 and 3.3. Written from the paper.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,6 @@ from nnunet_ext.architectures.precision import at_least_float32
 from nnunet_ext.architectures.slice_classifier import (
     FIRST_RULE,
     TODAYS_RULE,
-    SliceClassifier,
     SliceOutput,
     gate_logits,
     slices_with_content,
@@ -38,10 +38,10 @@ class SliceNetwork(MethodNetwork):
             over all combinations of them before the gate, as in Sec. 3.3, and nnU-Net must not mirror as well. An empty
             sequence is one pass. None, in models whose plans do not name the axes: the first version's gate, in each
             pass, with nnU-Net's mirroring behind it.
-        deep_supervision: Must be False.
+        deep_supervision: Whether logits of lower resolutions are wanted in training, of networks that have them.
     """
 
-    classifier: SliceClassifier | None
+    classifier: Any  # a SliceClassifier, or None
 
     def __init__(
         self,
@@ -109,16 +109,23 @@ class SliceNetwork(MethodNetwork):
             logits, slice_logits = self._mirrored_passes(x)
         else:
             logits, slice_logits = self._pass(x)
+        return self._gated(logits, slice_logits)
+
+    def _gated(self, logits: Tensor, slice_logits: Tensor | None) -> Tensor:
         if slice_logits is None or not self.gate_slices:
             return logits
         return gate_logits(logits, slice_logits, slice_axis=self.slice_axis, regions=self.regions, rule=self.gate_rule)
+
+    @property
+    def _wants_slices(self) -> bool:
+        """Whether eval mode computes the classifier."""
+        return self.classifier is not None and (self.gate_slices or self._one_classified_pass)
 
     def _pass(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits, and slice logits where they are wanted."""
         features = self.head_features(x)
         logits = self.final_logits(features, x.shape[2:])
-        wanted = self.classifier is not None and (self.gate_slices or self._one_classified_pass)
-        return logits, self._slice_logits(features, x) if wanted else None
+        return logits, self._slice_logits(features, x) if self._wants_slices else None
 
     @torch.compiler.disable(recursive=False)  # the passes are compiled, once, not all of them in one graph
     def _mirrored_passes(self, x: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from nnunet_ext.errors import UserError
-
 if TYPE_CHECKING:
     from nnunet_ext.planning.plans_file import PlansFile
 
@@ -35,7 +33,13 @@ def plan(
         ),
     ] = None,
     plans: Annotated[
-        str, typer.Option("-p", "--plans", help="Plans to start from, where nothing is planned anew.")
+        str,
+        typer.Option(
+            "-p",
+            "--plans",
+            help="Plans to start from; with --gpu-memory or --paper those whose kind of network is planned anew: "
+            "nnU-Net's default, or a residual-encoder preset.",
+        ),
     ] = "nnUNetPlans",
     configuration: Annotated[
         list[str] | None,
@@ -55,8 +59,6 @@ def plan(
 ) -> None:
     """Write plans with settings of a method, or planned for its network, to be used with -p."""
     if gpu_memory is not None or paper:
-        if plans != "nnUNetPlans":
-            raise UserError("-p names plans to start from; --gpu-memory and --paper plan anew.")
         _plan_for_network(
             dataset,
             trainer,
@@ -66,6 +68,7 @@ def plan(
             paper=paper,
             configurations=configuration or [],
             overwrite=overwrite,
+            plans=plans,
         )
         return
     from nnunet_ext.planning.command import write_method_plans
@@ -91,6 +94,7 @@ def _plan_for_network(
     paper: bool,
     configurations: list[str],
     overwrite: bool,
+    plans: str,
 ) -> None:
     from nnunet_ext.planning.dataset_folder import dataset_number
     from nnunet_ext.planning.memory_command import write_memory_plans
@@ -105,6 +109,7 @@ def _plan_for_network(
         paper=paper,
         configurations=configurations,
         overwrite=overwrite,
+        plans=plans,
     )
     name = planned.file.path.stem
     Console().print(memory_table(planned.rows, planned.gpu_memory))

@@ -9,6 +9,9 @@ from pkgutil import walk_packages
 from typing import Any, NamedTuple
 
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_encoder_unet_planners import (
+    ResEncUNetPlanner,
+)
 
 from nnunet_ext.host.plans import make_json_ready
 
@@ -38,6 +41,7 @@ class HostPlanner(ExperimentPlanner):
         plans_name: Name of the new plans.
         base_num_features: Features of the first stage.
         bytes_per_gigabyte: Bytes of ``step_memory`` that may be filled of each GB.
+        residual: Whether nnU-Net's residual-encoder U-Net is planned in place of its plain one.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class HostPlanner(ExperimentPlanner):
         plans_name: str,
         base_num_features: int,
         bytes_per_gigabyte: float,
+        residual: bool = False,
     ):
         super().__init__(dataset, gpu_memory, plans_name=plans_name)
         default_base = self.UNet_reference_com_nfeatures
@@ -61,6 +66,8 @@ class HostPlanner(ExperimentPlanner):
             if not hasattr(self, name):
                 raise AttributeError(f"nnU-Net's planner has no {name} any more.")  # else it would be set for nothing
             setattr(self, name, value)
+
+        self._residual = ResEncUNetPlanner(dataset) if residual else None
 
     def step_memory(self, patch_size: Sequence[int], architecture: dict[str, Any]) -> int:
         """Bytes that count against the memory: of a training step with the smallest batch.
@@ -137,17 +144,32 @@ class HostPlanner(ExperimentPlanner):
         return Topology(*found)
 
     def stages(self, dimension: int, number: int) -> dict[str, Any]:
-        """Width and convolutions of each stage of the U-Net, as ``arch_kwargs`` names them.
+        """Width and convolutions or blocks of each stage of the U-Net, as ``arch_kwargs`` names them.
 
         Args:
             dimension: 2 or 3.
             number: Number of stages.
         """
         widest = self.UNet_max_features_2d if dimension == 2 else self.UNet_max_features_3d
+        planner = self._residual or self
         return {
             "features_per_stage": [min(widest, self.UNet_base_num_features * 2**stage) for stage in range(number)],
-            "n_conv_per_stage": self.UNet_blocks_per_stage_encoder[:number],
-            "n_conv_per_stage_decoder": self.UNet_blocks_per_stage_decoder[: number - 1],
+            "n_conv_per_stage" if self._residual is None else "n_blocks_per_stage": (
+                planner.UNet_blocks_per_stage_encoder[:number]
+            ),
+            "n_conv_per_stage_decoder": planner.UNet_blocks_per_stage_decoder[: number - 1],
+        }
+
+    def _wanted_network(self, architecture: dict[str, Any]) -> dict[str, Any]:
+        """nnU-Net's plain U-Net of a plan, or the residual one of the same topology."""
+        if self._residual is None:
+            return architecture
+        network = self._residual.UNet_class
+        kwargs = {name: value for name, value in architecture["arch_kwargs"].items() if name != "n_conv_per_stage"}
+        return {
+            **architecture,
+            "network_class_name": f"{network.__module__}.{network.__name__}",
+            "arch_kwargs": kwargs | self.stages(len(kwargs["strides"][0]), kwargs["n_stages"]),
         }
 
     def static_estimate_VRAM_usage(  # noqa: N802 - nnU-Net's name; it calls this for each candidate
@@ -165,7 +187,7 @@ class HostPlanner(ExperimentPlanner):
             "arch_kwargs": arch_kwargs,
             "_kw_requires_import": arch_kwargs_req_import,
         }
-        return self.step_memory(patch_size, architecture)
+        return self.step_memory(patch_size, self._wanted_network(architecture))
 
     def get_plans_for_configuration(
         self, spacing: Any, median_shape: Any, data_identifier: str, approximate_n_voxels_dataset: float, _cache: dict
@@ -174,6 +196,7 @@ class HostPlanner(ExperimentPlanner):
         plan = super().get_plans_for_configuration(
             spacing, median_shape, data_identifier, approximate_n_voxels_dataset, _cache
         )
+        plan["architecture"] = self._wanted_network(plan["architecture"])
         self.finish_configuration(plan, approximate_n_voxels_dataset)
         return plan
 

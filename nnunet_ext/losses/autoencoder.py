@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nnunet_ext.architectures.autoencoder_branch import AutoencoderOutput
 from nnunet_ext.architectures.precision import at_least_float32
-from nnunet_ext.losses.composite import CompositeLoss
+from nnunet_ext.losses.composite import AuxiliaryLoss, CompositeLoss
 from nnunet_ext.losses.squared_dice import EPSILON, SquaredDiceLoss
 from nnunet_ext.losses.target import TargetFormat, mean_of_counted, zero_uncounted
 
@@ -44,6 +44,31 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor, n_voxels: int) -> 
         return summed.mean() / n_voxels
 
 
+def autoencoder_components(
+    reconstruction_weight: float, kl_weight: float, reconstruction_reduction: Reduction
+) -> dict[str, tuple[float, AuxiliaryLoss]]:
+    """``0.1 L_L2 + 0.1 L_KL`` of Eq. 1 as components of a ``CompositeLoss`` that are called with an AutoencoderOutput.
+
+    Args:
+        reconstruction_weight: Weight of ``L_L2``, Eq. 1.
+        kl_weight: Weight of ``L_KL``, Eq. 1.
+        reconstruction_reduction: See :func:`reconstruction_error`.
+
+    Raises:
+        ValueError: Unknown reduction.
+    """
+    if reconstruction_reduction not in ("mean", "sum"):
+        raise ValueError(f"reconstruction_reduction is 'mean' or 'sum', not {reconstruction_reduction!r}.")
+
+    def reconstruction(output: AutoencoderOutput, target: Any) -> Tensor:
+        return reconstruction_error(output.reconstruction, output.image, reconstruction_reduction)
+
+    def kl(output: AutoencoderOutput, target: Any) -> Tensor:
+        return kl_to_standard_normal(output.mean, output.log_variance, output.image[0, 0].numel())
+
+    return {"reconstruction": (reconstruction_weight, reconstruction), "kl": (kl_weight, kl)}
+
+
 class AutoencoderRegularizedLoss(CompositeLoss):
     """``L = L_dice + 0.1 L_L2 + 0.1 L_KL`` (Eq. 1), the components logged as segmentation, reconstruction and kl.
 
@@ -67,23 +92,10 @@ class AutoencoderRegularizedLoss(CompositeLoss):
         reconstruction_reduction: Reduction = "mean",
         epsilon: float = EPSILON,
     ):
-        if reconstruction_reduction not in ("mean", "sum"):
-            raise ValueError(f"reconstruction_reduction is 'mean' or 'sum', not {reconstruction_reduction!r}.")
-        self.reconstruction_reduction: Reduction = reconstruction_reduction
         super().__init__(
             RegionDiceLoss(regions, ignore_label, epsilon),
-            {
-                "reconstruction": (reconstruction_weight, self._reconstruction),
-                "kl": (kl_weight, self._kl),
-            },
+            autoencoder_components(reconstruction_weight, kl_weight, reconstruction_reduction),
         )
-
-    def _reconstruction(self, auxiliary: AutoencoderOutput, target: Any) -> Tensor:
-        return reconstruction_error(auxiliary.reconstruction, auxiliary.image, self.reconstruction_reduction)
-
-    def _kl(self, auxiliary: AutoencoderOutput, target: Any) -> Tensor:
-        n_voxels = auxiliary.image[0, 0].numel()
-        return kl_to_standard_normal(auxiliary.mean, auxiliary.log_variance, n_voxels)
 
 
 class RegionDiceLoss(nn.Module):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nnunet_ext.architectures.precision import at_least_float32
 from nnunet_ext.architectures.slice_classifier import SliceOutput
+from nnunet_ext.losses.composite import AuxiliaryLoss
 from nnunet_ext.losses.focal import FocalLoss, binary_focal
 from nnunet_ext.losses.squared_dice import SquaredDiceLoss
 from nnunet_ext.losses.target import TargetFormat, mean_of_counted, zero_uncounted
@@ -127,6 +128,24 @@ class SliceCrossEntropyLoss(SliceLoss):
         with torch.autocast(slice_logits.device.type, enabled=False):
             logits = at_least_float32(slice_logits)
             return F.binary_cross_entropy_with_logits(logits, positive.to(logits.dtype), reduction="none")
+
+
+def slice_components(
+    slice_axis: int | None, regions: bool, ignore_label: int | None, alpha: float, gamma: float
+) -> dict[str, tuple[float, AuxiliaryLoss]]:
+    """``L_focal_cls + L_BCE`` of Eq. 3 as components of a ``CompositeLoss`` that are called with a SliceOutput.
+
+    Args:
+        slice_axis: See :class:`SliceLoss`.
+        regions: See :class:`SliceLoss`.
+        ignore_label: See :class:`SliceLoss`.
+        alpha: See :class:`FocalLoss`.
+        gamma: See :class:`FocalLoss`.
+    """
+    return {
+        "slice_focal": (1.0, SliceFocalLoss(slice_axis, regions, ignore_label, alpha, gamma)),
+        "slice_cross_entropy": (1.0, SliceCrossEntropyLoss(slice_axis, regions, ignore_label)),
+    }
 
 
 class FocalDiceLoss(nn.Module):

@@ -22,7 +22,7 @@ from nnunet_ext.planning.plans_file import (
     write_plans,
 )
 from nnunet_ext.planning.plans_name import DEFAULT_PLANS, check_new_name, plans_name
-from nnunet_ext.plans.network_entry import PlansError
+from nnunet_ext.plans.network_entry import HOST_NETWORKS, RESIDUAL_ENCODER, PlansError, resolved_configuration
 
 DEFAULT_GPU_MEMORY = 8.0  # GB; nnU-Net's own default
 DEFAULT_BASE = 32  # features of the first stage; nnU-Net's own default
@@ -56,6 +56,7 @@ def write_memory_plans(
     paper: bool = False,
     configurations: Sequence[str] = (),
     overwrite: bool = False,
+    plans: str = DEFAULT_PLANS,
 ) -> PlannedMemory:
     """Plan a dataset for a trainer's network and write ``<nnUNet_preprocessed>/<dataset>/<output>.json``.
 
@@ -68,6 +69,7 @@ def write_memory_plans(
         paper: Whether the configuration that the paper trains gets its patch and batch.
         configurations: Configurations that given sizes apply to; empty means all that fit.
         overwrite: Whether plans of that name with other content are replaced.
+        plans: Plans whose kind of network is planned: nnU-Net's default ones, or those of a residual-encoder preset.
 
     Raises:
         UserError: Unknown dataset, trainer or key, a bad value, no fingerprint, a name that is taken, or a target
@@ -79,9 +81,9 @@ def write_memory_plans(
         raise PlansError(f"--gpu-memory {target:g}: give the memory in GB, for example --gpu-memory 24.")
     values = parse_assignments(assignments)
     output = output or plans_name(
-        trainer, values, plans=DEFAULT_PLANS, configurations=configurations, gpu_memory=target, paper=paper
+        trainer, values, plans=plans, configurations=configurations, gpu_memory=target, paper=paper
     )
-    check_new_name(output)
+    check_new_name(output, plans)
     base = read_changes(values).base_num_features or DEFAULT_BASE
     folder = preprocessed_folder(dataset)
     if not (folder / "dataset_fingerprint.json").is_file():
@@ -96,21 +98,46 @@ def write_memory_plans(
     settings = {key: value for key, value in values.items() if key not in CHANGES}
     values.pop("base_num_features", None)  # planned with
     planner = MethodPlanner(
-        folder.name, trainer_class, plans_name=output, settings=settings, gpu_memory=target, base_num_features=base
+        folder.name,
+        trainer_class,
+        plans_name=output,
+        settings=settings,
+        gpu_memory=target,
+        base_num_features=base,
+        residual=plans != DEFAULT_PLANS and _is_residual(folder, plans),
     )
-    plans = planner.plan_experiment()
+    planned = planner.plan_experiment()
     if paper:
-        planner.use_published_size(plans)
+        planner.use_published_size(planned)
     dataset_json = planner.dataset_json
-    plans = plans_with_settings(
-        plans, output, trainer=trainer_class, dataset_json=dataset_json, values=values, configurations=configurations
+    planned = plans_with_settings(
+        planned, output, trainer=trainer_class, dataset_json=dataset_json, values=values, configurations=configurations
     )
-    data = share_data(plans, folder)
-    rows = planned_steps(trainer_class, plans, dataset_json, default)
+    data = share_data(planned, folder)
+    rows = planned_steps(trainer_class, planned, dataset_json, default)
     warnings = [
         f"{row.configuration}: patch {row.patch_size}, batch {row.batch_size} needs {row.cost.memory / GIGABYTE:.1f} "
         f"GB, which {target:g} GB do not hold."
         for row in rows
         if row.network == trainer and row.cost.memory > target * GIGABYTE
     ]
-    return PlannedMemory(write_plans(plans, folder, overwrite), rows, data=data, gpu_memory=target, warnings=warnings)
+    return PlannedMemory(write_plans(planned, folder, overwrite), rows, data=data, gpu_memory=target, warnings=warnings)
+
+
+def _is_residual(folder: Path, plans: str) -> bool:
+    """Whether plans are of nnU-Net's residual-encoder U-Net, and not of its plain one.
+
+    Raises:
+        PlansError: There are no such plans, or they are of another network.
+    """
+    content = read_plans(folder, plans)
+    networks = {
+        resolved_configuration(content, name)["architecture"]["network_class_name"]
+        for name in content["configurations"]
+    }
+    if len(networks) != 1 or not networks <= set(HOST_NETWORKS):
+        raise PlansError(
+            f"Plans '{plans}' are of {', '.join(sorted(networks))}; only nnU-Net's own networks are planned anew. Take "
+            f"-p {DEFAULT_PLANS}, or a residual-encoder preset (nnUNetv2_plan_experiment -pl nnUNetPlannerResEncM)."
+        )
+    return networks == {RESIDUAL_ENCODER}

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from nnunet_ext.host.trainer import nnUNetTrainer
 from nnunet_ext.planning.training_step import StepCost, step_cost
-from nnunet_ext.plans.network_entry import HOST_NETWORKS, resolved_configuration
+from nnunet_ext.plans.network_entry import HOST_NETWORKS, RESIDUAL_ENCODER, resolved_configuration
 from nnunet_ext.tables import text_table
 from nnunet_ext.trainers.base import MethodTrainer
 
@@ -38,7 +38,7 @@ def planned_steps(
     dataset_json: dict[str, Any],
     default_plans: dict[str, Any] | None = None,
 ) -> list[PlannedStep]:
-    """Rows of each configuration: the trainer, the plain U-Net at the same size, and the plain U-Net as planned for it.
+    """Rows of each configuration: the trainer, nnU-Net's U-Net at the same size, and nnU-Net's as planned for it.
 
     Args:
         trainer: Trainer that the plans were made for.
@@ -54,7 +54,7 @@ def planned_steps(
         rows.append(
             _row(
                 nnUNetTrainer,
-                "plain U-Net, same size",
+                f"{'residual-encoder' if _is_residual(plans, configuration) else 'plain'} U-Net, same size",
                 plans=plans,
                 configuration=configuration,
                 dataset_json=dataset_json,
@@ -74,6 +74,10 @@ def planned_steps(
                     )
                 )
     return rows
+
+
+def _is_residual(plans: dict[str, Any], configuration: str) -> bool:
+    return resolved_configuration(plans, configuration)["architecture"]["network_class_name"] == RESIDUAL_ENCODER
 
 
 def _row(

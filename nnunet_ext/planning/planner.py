@@ -37,6 +37,7 @@ class MethodPlanner(HostPlanner):
         gpu_memory: Memory of the GPU, in GB of 10^9 bytes; tensors get 90 % of it.
         base_num_features: Features of the first stage.
         mixed_precision: Whether training is in mixed precision, as on a GPU; nnU-Net trains in float32 on the CPU.
+        residual: Whether nnU-Net's residual-encoder U-Net is planned in place of its plain one.
     """
 
     def __init__(
@@ -48,9 +49,15 @@ class MethodPlanner(HostPlanner):
         gpu_memory: float,
         base_num_features: int = 32,
         mixed_precision: bool = True,
+        residual: bool = False,
     ):
         super().__init__(
-            dataset, gpu_memory, plans_name, base_num_features=base_num_features, bytes_per_gigabyte=FILLED * GIGABYTE
+            dataset,
+            gpu_memory,
+            plans_name,
+            base_num_features=base_num_features,
+            bytes_per_gigabyte=FILLED * GIGABYTE,
+            residual=residual,
         )
         self.trainer = trainer
         self.settings = settings

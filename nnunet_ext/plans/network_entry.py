@@ -9,10 +9,8 @@ from torch import nn
 from nnunet_ext.errors import UserError
 from nnunet_ext.host.plans import resolved
 
-HOST_NETWORKS = (
-    "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-    "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
-)
+RESIDUAL_ENCODER = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
+HOST_NETWORKS = ("dynamic_network_architectures.architectures.unet.PlainConvUNet", RESIDUAL_ENCODER)
 
 
 class PlansError(UserError):

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from nnunet_ext.architectures import HostUNet
 from nnunet_ext.errors import UserError
 from nnunet_ext.files.atomic import atomic_folder, write_text_atomically
 from nnunet_ext.files.checkpoint import BEST, FINAL, atomic_checkpoint, configuration_of, read_checkpoint
@@ -50,8 +51,9 @@ def strip_model(model: Path, output: Path) -> list[tuple[Path, int, int]]:
     """Write a copy of a trained model that predicts the same and holds no training-only weights.
 
     A network says by ``training_only`` which submodules do not take part in predictions, and is built without them by
-    ``inference_only=True``; the copy's plans say so. Other networks lose the optimizer's state alone; nnU-Net's own
-    networks then predict as models of ``nnUNetTrainer``, without this package.
+    ``inference_only=True``; the copy's plans say so. Where nothing but nnU-Net's own network is left then, they name
+    that. Other networks lose the optimizer's state alone. nnU-Net's own networks predict as models of
+    ``nnUNetTrainer``, without this package.
 
     Args:
         model: Folder of a model as nnU-Net writes it, with ``plans.json`` and ``fold_*`` folders.
@@ -76,18 +78,18 @@ def strip_model(model: Path, output: Path) -> list[tuple[Path, int, int]]:
     with atomic_folder(output) as new:
         for file in checkpoints:
             checkpoint = read_checkpoint(file)
-            plans, without = plans_without_training_only(plans, configuration_of(checkpoint, file))
+            new_plans, without = plans_without_training_only(plans, configuration_of(checkpoint, file))
             target = new / file.relative_to(model)
             target.parent.mkdir(exist_ok=True)
             with atomic_checkpoint(target) as temporary:
-                torch.save(stripped_checkpoint(checkpoint, plans, without), temporary)
+                torch.save(stripped_checkpoint(checkpoint, new_plans, without), temporary)
             sizes.append((output / file.relative_to(model), file.stat().st_size, target.stat().st_size))
         for file in (file for pattern in FILES for file in model.glob(pattern)):
             if file.is_file() and file != plans_file:
                 target = new / file.relative_to(model)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(file, target)
-        write_text_atomically(new / "plans.json", json.dumps(plans, indent=4))
+        write_text_atomically(new / "plans.json", json.dumps(new_plans, indent=4))
     return sizes
 
 
@@ -112,7 +114,10 @@ def plans_without_training_only(plans: Mapping[str, Any], configuration: str) ->
         raise StripError(f"The model's network is {name}, not one that a trainer of nnunet_ext trains.")
     without = tuple(getattr(network_class, "training_only", ()))
     if without:
-        new["configurations"][configuration]["architecture"]["arch_kwargs"]["inference_only"] = True
+        architecture = new["configurations"][configuration]["architecture"]
+        host = HostUNet.host_architecture(architecture) if network_class is HostUNet else None
+        architecture["arch_kwargs"]["inference_only"] = True
+        new["configurations"][configuration]["architecture"] = host or architecture
     return new, without
 
 

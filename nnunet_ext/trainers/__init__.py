@@ -15,6 +15,7 @@ from nnunet_ext.trainers.attention_fusion import (
 )
 from nnunet_ext.trainers.autoencoder import AutoencoderRegularizedTrainer, AutoencoderRegularizedTrainerNNUNetDA
 from nnunet_ext.trainers.base import MethodTrainer
+from nnunet_ext.trainers.host_networks import HostAutoencoderTrainer, HostClassifierTrainer
 from nnunet_ext.trainers.modality_dropout import ModalityDropoutTrainer
 from nnunet_ext.trainers.modality_pairing import ModalityPairingTrainer
 from nnunet_ext.trainers.slice_classification import (
@@ -44,6 +45,8 @@ TRAINERS: tuple[type[MethodTrainer], ...] = (
     NestedUNetClassifierTrainer,
     NestedUNetTrainer,
     ModalityDropoutTrainer,
+    HostAutoencoderTrainer,
+    HostClassifierTrainer,
 )
 
 __all__ = [
@@ -61,6 +64,8 @@ __all__ = [
     "FuseOriginUNetTrainer",
     "FuseUNetAttentionTrainer",
     "FuseUNetTrainer",
+    "HostAutoencoderTrainer",
+    "HostClassifierTrainer",
     "LateFuseUNetTrainer",
     "MethodTrainer",
     "ModalityDropoutTrainer",

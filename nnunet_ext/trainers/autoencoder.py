@@ -1,6 +1,5 @@
 """Trainers of autoencoder regularization (Myronenko, BraTS 2018)."""
 
-from os.path import join
 from typing import Any, Literal
 
 import torch
@@ -18,7 +17,7 @@ from nnunet_ext.plans.network_entry import resolved_configuration
 from nnunet_ext.plans.settings import STRICT, TrainingSettings
 from nnunet_ext.trainers.base import MethodTrainer, PublishedSize
 from nnunet_ext.trainers.paper_augmentation import PaperAugmentationTrainer
-from nnunet_ext.trainers.reconstruction_plot import most_labelled_slice, plot_reconstruction
+from nnunet_ext.trainers.reconstructing_trainer import ReconstructingTrainer
 from nnunet_ext.trainers.schedules import EpochScheduler, poly
 
 LEVELS = 4  # Fig. 1; the endpoint is 8 times smaller than the input, Sec. 3.1
@@ -48,7 +47,7 @@ class AutoencoderRegularizedSettings(TrainingSettings):
     intensity_scale: float = Field(default=0.1, ge=0, lt=1)  # Sec. 3.7
 
 
-class AutoencoderRegularizedTrainer(PaperAugmentationTrainer):
+class AutoencoderRegularizedTrainer(ReconstructingTrainer, PaperAugmentationTrainer):
     """Residual encoder-decoder whose encoder must also reconstruct the image through a variational autoencoder."""
 
     paper = "Myronenko, BraTS 2018 (1st place)"
@@ -97,15 +96,6 @@ class AutoencoderRegularizedTrainer(PaperAugmentationTrainer):
             reconstruction_reduction=self.settings.reconstruction_reduction,
         )
 
-    def forward_and_loss(self, images: torch.Tensor, target: Any) -> torch.Tensor:
-        """As every trainer; to be reconstructed is the image before modalities were dropped, unless told not."""
-        given = self.modality_dropout(images)
-        output = self.network(given)
-        if self.settings.restore_missing and given is not images:
-            auxiliary = output.auxiliary
-            output = output._replace(auxiliary=auxiliary._replace(image=images[:, : auxiliary.image.shape[1]]))
-        return self.loss(output, target)
-
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, EpochScheduler]:
         """Adam with weight decay of convolution kernels only (Sec. 3.5, 3.6), and polynomial decay (Eq. 5)."""
         kernels = [module.weight for module in self.network.modules() if isinstance(module, Convolution)]
@@ -123,51 +113,6 @@ class AutoencoderRegularizedTrainer(PaperAugmentationTrainer):
         """Intensity shift and scale of each channel, mirror flips (Sec. 3.7)."""
         settings = self.settings
         return shift_scale_and_mirror(settings.intensity_shift, settings.intensity_scale, mirror_axes, masked_channels)
-
-    def on_train_end(self) -> None:
-        """End the training as nnU-Net does, and write ``reconstruction.png`` beside ``progress.png``."""
-        batch = next(self.dataloader_val) if self.local_rank == 0 else None
-        super().on_train_end()
-        if batch is not None:
-            self.write_reconstruction(batch["data"], batch["target"], join(self.output_folder, "reconstruction.png"))
-
-    def write_reconstruction(self, images: torch.Tensor, target: torch.Tensor, file: str) -> None:
-        """Write an axial slice of each image channel above its reconstruction.
-
-        A training with modality dropout that restores what is missing has a third row: each channel as it is restored
-        from the others, where it alone is missing.
-
-        Args:
-            images: Network input ``(B, C, *patch_size)``; the first sample is shown.
-            target: nnU-Net's target; the slice with most labelled voxels is shown.
-            file: PNG to write.
-        """
-        network = self.unwrapped_network
-        network.eval()
-        images = images[:1].to(self.device, non_blocking=True)
-        with torch.no_grad():
-            output = network.reconstruct(images)
-            rows = {"network input": output.image[0], "its reconstruction": output.reconstruction[0]}
-            if self.modality_dropout.probability and self.settings.restore_missing:
-                rows["restored where it is missing"] = _restored(network, images, len(output.image[0]))
-        rows = {name: row.float().cpu() for name, row in rows.items()}
-        if images.ndim == 5:
-            # nnU-Net's arrays begin with the axial direction, until the plans transpose them
-            axis = list(self.plans_manager.transpose_forward).index(0)
-            index = most_labelled_slice(target[0], axis)
-            rows = {name: row.select(axis + 1, index) for name, row in rows.items()}
-        pictures = {name: row.numpy() for name, row in rows.items()}
-        plot_reconstruction(pictures, channel_names(self.dataset_json), file)
-
-
-def _restored(network: SegResNetVAE, images: torch.Tensor, n_channels: int) -> torch.Tensor:
-    """Each channel of one sample as reconstructed from the others."""
-    restored = []
-    for channel in range(n_channels):
-        others = images.clone()
-        others[:, channel] = 0
-        restored.append(network.reconstruct(others).reconstruction[0, channel])
-    return torch.stack(restored)
 
 
 class AutoencoderRegularizedTrainerNNUNetDA(AutoencoderRegularizedTrainer):

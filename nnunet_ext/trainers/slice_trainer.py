@@ -1,6 +1,6 @@
 """What the trainers of slice classification share, with and without classifier (Nguyen et al., BraTS 2020)."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
@@ -10,11 +10,13 @@ from torch import nn
 
 from nnunet_ext.augmentation.slice_classification import mirror_scale_and_shift
 from nnunet_ext.host.plans import labels_of
-from nnunet_ext.losses import CompositeLoss, FocalDiceLoss, SliceCrossEntropyLoss, SliceFocalLoss
+from nnunet_ext.losses import CompositeLoss, FocalDiceLoss
+from nnunet_ext.losses.slice_classification import slice_components
 from nnunet_ext.plans.network_entry import resolved_configuration
 from nnunet_ext.plans.settings import STRICT, TrainingSettings
 from nnunet_ext.trainers.paper_augmentation import PaperAugmentationTrainer
 from nnunet_ext.trainers.schedules import EpochScheduler, cosine, poly, with_warmup
+from nnunet_ext.trainers.slice_classifier_trainer import SliceClassifierTrainer, gate_kwargs
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -49,7 +51,6 @@ class SliceTrainer(PaperAugmentationTrainer):
     """What the four trainers share; subclasses choose the network and whether it classifies slices."""
 
     paper = "Nguyen et al., BraTS 2020"
-    slice_classifier: ClassVar[bool] = False
 
     @classmethod
     def method_kwargs(
@@ -61,16 +62,11 @@ class SliceTrainer(PaperAugmentationTrainer):
         kwargs = {
             "regions": labels.has_regions,
             "slice_axis": None,
-            "slice_classifier": cls.slice_classifier,
+            "slice_classifier": issubclass(cls, SliceClassifierTrainer),
             "dropout_op_kwargs": {"p": settings.dropout},
         }
-        if cls.slice_classifier:
-            # nnU-Net's arrays have the axes of the images in the order of transpose_forward; in 2d it has cut the image
-            # along the first of them, and what is left is one slice.
-            axis = list(plans["transpose_forward"]).index(settings.slice_axis)
-            kwargs["slice_axis"] = axis if dimension == 3 else None
-            kwargs["gate_slices"] = settings.gate_slices
-            kwargs["mirror_axes"] = list(range(dimension))  # Sec. 3.3: passes are averaged before both thresholds
+        if kwargs["slice_classifier"]:
+            kwargs.update(gate_kwargs(settings, plans, dimension))
             kwargs["lstm_layers"] = settings.lstm_layers
             kwargs["lstm_dropout"] = settings.dropout
         return kwargs
@@ -80,14 +76,10 @@ class SliceTrainer(PaperAugmentationTrainer):
         regions, ignore_label = self.label_manager.has_regions, self.label_manager.ignore_label
         focal = {"alpha": self.settings.focal_alpha, "gamma": self.settings.focal_gamma}
         segmentation = FocalDiceLoss(regions, ignore_label, **focal)
-        if not self.slice_classifier:
+        if not isinstance(self, SliceClassifierTrainer):
             return segmentation
-        axis = self._network_kwargs["slice_axis"]
-        components = {
-            "slice_focal": (1.0, SliceFocalLoss(axis, regions, ignore_label, **focal)),
-            "slice_cross_entropy": (1.0, SliceCrossEntropyLoss(axis, regions, ignore_label)),
-        }
-        return CompositeLoss(segmentation, components)
+        axis = self.configuration_manager.network_arch_init_kwargs["slice_axis"]
+        return CompositeLoss(segmentation, slice_components(axis, regions, ignore_label, **focal))
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, EpochScheduler]:
         """Adam; linear warm-up, then the schedule over the epochs that are left (Eq. 4 and 5 leave the warm-up out)."""
@@ -115,7 +107,3 @@ class SliceTrainer(PaperAugmentationTrainer):
             mirror_axes=mirror_axes,
             masked_channels=masked_channels,
         )
-
-    @property
-    def _network_kwargs(self) -> dict[str, Any]:
-        return self.configuration_manager.network_arch_init_kwargs

@@ -89,7 +89,7 @@ def planned_at_once(monkeypatch):
     """nnU-Net's search replaced by one whose batch is that of the memory target."""
 
     class Planner:
-        def __init__(self, dataset, trainer, plans_name, settings, gpu_memory, base_num_features):
+        def __init__(self, dataset, trainer, plans_name, settings, gpu_memory, base_num_features, residual):
             self.dataset_json, self.batch_size = Case().dataset_json, int(gpu_memory)
 
         def plan_experiment(self):
@@ -165,7 +165,30 @@ def test_commands_to_type_have_the_number_that_nnunet_asks_for(folder, capsys, m
     assert "preprocess first: nnUNetv2_preprocess -d 999 -plans_name" in capsys.readouterr().out
 
 
-def test_options_that_do_not_go_together(folder, capsys, monkeypatch):
+def test_plans_of_a_residual_preset_have_its_network_planned_anew(folder, capsys, monkeypatch):
+    residual = Case(residual=True).plans | {"plans_name": "nnUNetResEncUNetMPlans"}
+    (folder / "nnUNetResEncUNetMPlans.json").write_text(json.dumps(residual))
+    monkeypatch.setenv("COLUMNS", "160")
+    arguments = ["--gpu-memory", "0.03", "-p", "nnUNetResEncUNetMPlans", "-o", "Planned", "base_num_features=4"]
+    code, output, error = run(capsys, monkeypatch, *arguments)
+    assert (code, error) == (0, "")
+    assert "residual-encoder U-Net, same size" in output
+    for configuration in json.loads((folder / "Planned.json").read_text())["configurations"].values():
+        architecture = configuration["architecture"]
+        assert architecture["network_class_name"].endswith(".ResidualEncoderUNet")
+        stages = architecture["arch_kwargs"]["n_stages"]
+        assert architecture["arch_kwargs"]["n_blocks_per_stage"] == [1, 3, 4, 6, 6, 6][:stages]
+        assert architecture["arch_kwargs"]["n_conv_per_stage_decoder"] == [1] * (stages - 1)
+        assert "n_conv_per_stage" not in architecture["arch_kwargs"]
+
+
+def test_plans_whose_network_cannot_be_planned_anew_are_refused(folder, capsys, monkeypatch):
     code, _, error = run(capsys, monkeypatch, "--gpu-memory", "8", "-p", "X")
     assert code == 1
-    assert "plan anew" in error
+    assert "X.json does not exist" in error
+    other = Case().plans
+    other["configurations"]["3d"]["architecture"]["network_class_name"] = "some.Network"
+    (folder / "X.json").write_text(json.dumps(other))
+    code, _, error = run(capsys, monkeypatch, "--gpu-memory", "8", "-p", "X")
+    assert code == 1
+    assert "some.Network; only nnU-Net's own networks are planned anew" in error

@@ -20,7 +20,13 @@ from nnunet_ext.cli import app
 from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.testing import Case, make_trainer
 from nnunet_ext.trained.strip import StripError, strip_model
-from nnunet_ext.trainers import AutoencoderRegularizedTrainer, ModalityDropoutTrainer, ModalityPairingTrainer
+from nnunet_ext.trainers import (
+    AutoencoderRegularizedTrainer,
+    HostAutoencoderTrainer,
+    HostClassifierTrainer,
+    ModalityDropoutTrainer,
+    ModalityPairingTrainer,
+)
 
 CASE = Case(regions=True)
 
@@ -219,8 +225,9 @@ def test_full_disk_is_one_message_and_leaves_nothing(tmp_path, monkeypatch):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_stripped_model_of_nnunets_own_network_predicts_without_this_package(tmp_path, monkeypatch):
-    model = trained_model(ModalityDropoutTrainer, tmp_path)
+@pytest.mark.parametrize("trainer_class", [ModalityDropoutTrainer, HostAutoencoderTrainer])
+def test_stripped_model_of_nnunets_own_network_predicts_without_this_package(trainer_class, tmp_path, monkeypatch):
+    model = trained_model(trainer_class, tmp_path)
     before, _ = predict(model, monkeypatch)
     strip_model(model, tmp_path / "slim")
     code = """
@@ -236,3 +243,17 @@ torch.save(predictor.predict_logits_from_preprocessed_data(image), sys.argv[2])
     command = [sys.executable, "-c", code, str(tmp_path / "slim"), str(tmp_path / "logits.pt")]
     subprocess.run(command, env=environment, check=True, capture_output=True)
     assert torch.equal(torch.load(tmp_path / "logits.pt"), before)
+
+
+def test_stripped_model_with_a_classifier_keeps_its_gate_and_loses_its_branch(tmp_path, monkeypatch):
+    monkeypatch.setitem(CASE.settings, "autoencoder_branch", True)
+    model = trained_model(HostClassifierTrainer, tmp_path)
+    strip_model(model, tmp_path / "slim")
+    before, network = predict(model, monkeypatch)
+    after, slim = predict(tmp_path / "slim", monkeypatch)
+    assert torch.equal(before, after)
+    assert (network.autoencoder is None, slim.autoencoder is None) == (False, True)
+    assert slim.classifier is not None
+    checkpoint = torch.load(tmp_path / "slim" / "fold_0" / "checkpoint_final.pth", weights_only=False)
+    assert checkpoint["trainer_name"] == "HostClassifierTrainer"
+    assert not any("autoencoder" in name for name in checkpoint["network_weights"])

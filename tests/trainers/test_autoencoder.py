@@ -8,6 +8,7 @@ from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from matplotlib.image import imread
 from torch import nn
 
+from nnunet_ext.architectures.autoencoder_branch import AutoencoderOutput
 from nnunet_ext.augmentation.intensity_shift import IntensityShiftTransform
 from nnunet_ext.plans.settings import SettingsError
 from nnunet_ext.testing import Case, make_batch, make_trainer, training_transforms
@@ -72,7 +73,9 @@ def test_weights_and_reduction_reach_the_loss(tmp_path):
     loss = make_trainer(AutoencoderRegularizedTrainer, Case(settings=settings), tmp_path).loss
     assert loss.component_names == ("segmentation", "reconstruction")
     assert loss.auxiliary["reconstruction"][0] == 0.5
-    assert loss.reconstruction_reduction == "sum"
+    image = torch.full((1, 2, 4, 4, 4), 2.0)
+    output = AutoencoderOutput(torch.zeros_like(image), image, torch.zeros(1, 1), torch.zeros(1, 1))
+    assert loss.auxiliary["reconstruction"][1](output, None) == 4 * 128  # not the mean, 4
 
 
 @pytest.mark.parametrize(
