@@ -21,6 +21,7 @@ from typing import Any
 
 from nnunet_ext.datasets.phantom import write_phantom_dataset
 from nnunet_ext.doctor import plugin_folder
+from nnunet_ext.planning.command import write_method_plans
 
 BIN = Path(sys.executable).parent
 CONFIGURATION = "3d_fullres"
@@ -33,6 +34,7 @@ SHORTENED = {
     "AttentionFusionTrainer": {"initial_lr": 0.001, "epochs_per_halving": 2},
     "AutoencoderRegularizedTrainer": {},
 }
+RARELY = 0.5  # modality_dropout that sees all modalities in every second sample
 VARIANTS = (
     ("AttentionFusionTrainer", {"presence_aware": True}),
     ("ModalityPairingTrainer", {"empty_branch": "leave_out"}),
@@ -58,15 +60,17 @@ class Run:
     def plans(self) -> str:
         """Name of its plans."""
         words = "".join(f"{name}{value}".replace("_", "") for name, value in self.settings.items())
-        return f"Study{self.trainer.removesuffix('Trainer')}{'Drop' if self.dropout else 'All'}{words}"
+        drop = "All" if self.dropout == 0 else "Drop" if self.dropout == "uniform" else f"Drop{100 * self.dropout:.0f}"
+        return f"Study{self.trainer.removesuffix('Trainer')}{drop}{words}"
 
 
 def runs(variants: bool) -> list[Run]:
-    """The plain network, every trainer with dropout, the methods without, and the variants."""
+    """The plain network, every trainer with dropout, the variants, and the methods without."""
     plain, *methods = [Run(trainer, 0) for trainer in SHORTENED]
     with_dropout = [Run(trainer, "uniform") for trainer in SHORTENED]
     own = [Run(trainer, "uniform", settings) for trainer, settings in VARIANTS] if variants else []
-    return [plain, *with_dropout, *methods, *own]
+    rarely = [Run(plain.trainer, RARELY)] if variants else []
+    return [plain, *with_dropout, *own, *rarely, *methods]
 
 
 class Study:
@@ -91,6 +95,8 @@ class Study:
             "OMP_WAIT_POLICY": "passive",
         }
 
+        os.environ.update(self.environment)
+
     def command(self, name: str, *arguments: object) -> None:
         """Run a command of the environment; its output goes to ``log.txt``."""
         with (self.root / "log.txt").open("a") as log:
@@ -101,7 +107,10 @@ class Study:
         """Write, plan and preprocess the data set; one training case is nnU-Net's validation set."""
         if not self.raw.exists():
             if self.arguments.data is None:
-                write_phantom_dataset(self.raw, num_cases=self.arguments.cases, shape=(40, 48, 44), num_test_cases=6)
+                arguments = self.arguments
+                write_phantom_dataset(
+                    self.raw, num_cases=arguments.cases, shape=arguments.shape, num_test_cases=arguments.test_cases
+                )
             else:
                 link_dataset(self.arguments.data, self.raw, self.arguments.test)
         folder = self.root / "preprocessed" / self.name
@@ -122,12 +131,13 @@ class Study:
             **SHORTENED[run.trainer],
             **run.settings,
         }
-        changes = {"patch_size": [32, 32, 32], "batch_size": 2, "base_num_features": self.arguments.base}
+        changes = {"patch_size": list(self.arguments.patch), "batch_size": 2, "base_num_features": self.arguments.base}
         assignments = [f"{name}={json.dumps(value)}" for name, value in (settings | changes).items()]
         options = ["-tr", run.trainer, "-p", run.plans]
         if not (self.root / "preprocessed" / self.name / f"{run.plans}.json").exists():
-            self.command("nnunet_ext", "plan", "-d", 901, "-tr", run.trainer, "-o", run.plans, "-c", CONFIGURATION,
-                         *assignments)  # fmt: skip
+            write_method_plans(
+                self.name, run.trainer, run.plans, assignments=assignments, configurations=[CONFIGURATION]
+            )
         start = time.monotonic()
         if not (model / "fold_0" / "checkpoint_final.pth").exists():
             self.command("nnUNetv2_train", 901, CONFIGURATION, 0, *options, "-device", "cpu", "--c")
@@ -165,9 +175,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="raw data set of one's own")
     parser.add_argument("--test", default="", help="with --data: part of the names of the cases to hold out")
     parser.add_argument("--cases", type=int, default=16, help="training cases of the phantom")
+    parser.add_argument("--test-cases", type=int, default=6, help="test cases of the phantom")
+    parser.add_argument("--shape", type=int, nargs=3, default=(40, 48, 44), help="voxels of a case of the phantom")
     parser.add_argument("--steps", type=int, default=600, help="training steps of each run")
+    parser.add_argument("--patch", type=int, nargs=3, default=(32, 32, 32), help="voxels of the patch")
     parser.add_argument("--base", type=int, default=8, help="features of the first stage")
-    parser.add_argument("--variants", action="store_true", help="also the methods' own settings for missing modalities")
+    parser.add_argument(
+        "--variants", action="store_true", help="also the methods' own settings for it, and dropout half of the time"
+    )
     arguments = parser.parse_args()
     study = Study(arguments.folder, arguments)
     study.root.mkdir(parents=True, exist_ok=True)
@@ -179,7 +194,7 @@ def main() -> None:
         "data": "phantom" if arguments.data is None else arguments.data.name,
         "steps": arguments.steps,
         "batch_size": 2,
-        "patch_size": [32, 32, 32],
+        "patch_size": list(arguments.patch),
         "base_num_features": arguments.base,
         "rows": [],
     }

@@ -17,6 +17,7 @@ from nnunet_ext.trainers import (
     AttentionFusionTrainerNoDA,
     AutoencoderRegularizedTrainerNNUNetDA,
     EarlyFuseUNetTrainer,
+    ModalityDropoutTrainer,
 )
 
 # those left out have the network and the loss of another, and change the augmentation alone
@@ -60,6 +61,12 @@ def epoch(trainer, batches):
         validation = [trainer.validation_step({"data": images, "target": target}) for images, target in batches]
     trainer.on_validation_epoch_end(validation)
     return gradients, {name: values[-1] for name, values in log.items() if values}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def half_of(batch, rank):
@@ -107,9 +114,7 @@ def outcomes(tmp_path_factory):
                 finest[0, :, :5] = 0  # slices without any region, in one half alone
         single[name] = epoch(trainer, batches)
         jobs.append((name, trainer, batches))
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     results = context.Queue()
     processes = [context.Process(target=worker, args=(rank, port, jobs, results)) for rank in range(2)]
     for process in processes:
@@ -122,6 +127,52 @@ def outcomes(tmp_path_factory):
         name: (alone, {rank: (value, error) for rank, n, value, error in received if n == name})
         for name, alone in single.items()
     }
+
+
+def train_with_dropout(rank, port, trainer, batches, results):
+    """An epoch in one of two processes: sets of modalities that the network was given, and its weights at the end."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    given = []
+    try:
+        trainer.network = DistributedDataParallel(trainer.network)
+        trainer.local_rank = rank
+        trainer.network.register_forward_pre_hook(
+            lambda _, inputs: given.extend(tuple(bool(channel.any()) for channel in sample) for sample in inputs[0])
+        )
+        trainer.on_train_epoch_start()
+        losses = [trainer.train_step({"data": images, "target": target}) for images, target in batches]
+        trainer.on_train_epoch_end(losses)
+        results.put((rank, given, [p.detach().numpy().copy() for p in trainer.network.parameters()]))
+    except Exception as error:
+        results.put((rank, given, repr(error)))
+    dist.destroy_process_group()
+
+
+def test_processes_drop_different_modalities_and_train_one_network(tmp_path):
+    case, context = Case(), multiprocessing.get_context("fork")
+    trainer = make_trainer(ModalityDropoutTrainer, case, tmp_path)
+    trainer.is_ddp = True
+    trainer.loss = trainer._build_loss()  # as nnU-Net builds it for several processes
+    before = [p.detach().numpy().copy() for p in trainer.network.parameters()]
+    batches = [make_batch(trainer, case, seed) for seed in range(4)]  # the same in both: what differs is the draw
+    results, port = context.Queue(), free_port()
+    processes = [
+        context.Process(target=train_with_dropout, args=(rank, port, trainer, batches, results)) for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    received = {rank: rest for rank, *rest in (results.get(timeout=120) for _ in processes)}
+    for process in processes:
+        process.join(60)
+    (sets, weights), (other_sets, other_weights) = received[0], received[1]
+    assert not isinstance(weights, str), weights
+    assert not isinstance(other_weights, str), other_weights
+    assert len(sets) == len(other_sets) == 8
+    assert all(any(present) for present in [*sets, *other_sets])
+    assert sum(a != b for a, b in zip(sets, other_sets, strict=True)) >= 4
+    assert all(np.array_equal(a, b) for a, b in zip(weights, other_weights, strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(weights, before, strict=True))
 
 
 every_network = pytest.mark.parametrize("name", JOBS)

@@ -114,6 +114,7 @@ NOT_IN_PAPERS = {
     "save_every": 50,
     "gradient_clipping": 12.0,
     "continue_with_changes": False,
+    "seed": None,
     "weight_decay": 3e-5,
     "modality_dropout": 0.0,
     "required_modalities": None,

@@ -523,6 +523,46 @@ HEALTH_FAULTS = (
     ),
 )
 
+STUDY_TESTS = "tests/study/test_study.py"
+
+STUDY_FAULTS = (
+    Fault(
+        "a study scores one seed of several",
+        "nnunet_ext/study/rows.py",
+        old="pd.concat(scores)",
+        new="pd.concat(scores[:1])",
+        test=f"{STUDY_TESTS}::test_scores_count_a_case_once_with_its_mean_over_the_seeds",
+    ),
+    Fault(
+        "differences of a study have the wrong sign",
+        "nnunet_ext/study/rows.py",
+        old="compare(mean, plain)",
+        new="compare(plain, mean)",
+        test=f"{STUDY_TESTS}::test_differences_are_paired_with_plain_nnunet",
+    ),
+    Fault(
+        "plain nnU-Net of a study drops modalities",
+        "nnunet_ext/workflow/choices.py",
+        old="[*plain, PLAIN_SETTING]",
+        new="plain",
+        test="tests/workflow/test_choices.py::test_study_trains_plain_nnunet_and_every_trainer_with_every_seed",
+    ),
+    Fault(
+        "processes that train together drop the same modalities",
+        f"{AUGMENTATION}/modality_dropout.py",
+        old="2**63, rank, epoch]",
+        new="2**63, epoch]",
+        test=f"{DISTRIBUTED}::test_processes_drop_different_modalities_and_train_one_network",
+    ),
+    Fault(
+        "the seed of a training is not used",
+        f"{TRAINERS}/base.py",
+        old="            seed_everything(self.settings.seed + self.local_rank)\n",
+        new="            pass\n",
+        test="tests/trainers/test_base.py::test_seed_decides_weights_and_draws",
+    ),
+)
+
 FAULTS = (
     *SEVERAL_PROCESSES,
     *TRAINING,
@@ -532,4 +572,5 @@ FAULTS = (
     *LOSS_FAULTS,
     *FILE_FAULTS,
     *HEALTH_FAULTS,
+    *STUDY_FAULTS,
 )

@@ -2,11 +2,14 @@
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
+from rich.console import Console
 
+from nnunet_ext.cli.options import NumProcesses
 from nnunet_ext.errors import UserError
 
 app = typer.Typer()
@@ -23,7 +26,10 @@ def workflow(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the workflow and its results.")],
     assignments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings as for `nnunet_ext plan`, for each trainer of ours."),
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Settings as for `nnunet_ext plan`, for each trainer of ours, or TRAINER:KEY=VALUE.",
+        ),
     ] = None,
     configuration: Annotated[
         list[str] | None, typer.Option("-c", "--configuration", help="Repeatable. Default: 3d_fullres.")
@@ -41,6 +47,13 @@ def workflow(
     ] = None,
     reference: Annotated[
         Path | None, typer.Option("--reference", help="Their label images. Default: labelsTs for imagesTs.")
+    ] = None,
+    study: Annotated[
+        bool,
+        typer.Option("--study", help="Compare the trainers with plain nnU-Net at equal steps instead of choosing."),
+    ] = False,
+    seed: Annotated[
+        list[int] | None, typer.Option("--seed", min=0, help="Of a study. Repeatable. Default: 0, 1 and 2.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier call.")] = False,
 ) -> None:
@@ -60,6 +73,9 @@ def workflow(
         num_gpus=gpus,
         images=images,
         reference=reference,
+        study=study,
+        seeds=seed or ((0, 1, 2) if study else ()),
+        command=shlex.join(["nnunet_ext", *sys.argv[1:]]),
     )
     for file in write_workflow(output, choices, os.environ, overwrite):
         print(f"Wrote {file}")
@@ -119,6 +135,23 @@ def best(
         dataset, models, folds=_numbers(folds), output=output, ensembling=ensembling, num_processes=num_processes
     )
     print("Best:", " and ".join(chosen))
+
+
+@steps.command()
+def study(
+    models: Annotated[list[Path], typer.Argument(help="Model folders.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
+    command: Annotated[str, typer.Option("--command", help="Command line that made the study, for the rows.")] = "",
+    num_processes: NumProcesses = None,
+) -> None:
+    """Compare trained models at equal steps: results.yaml, study.md, curves.png."""
+    from nnunet_ext.study.write import score_cells, write_study
+    from nnunet_ext.tables import text_table
+
+    rows = write_study(models, output, command, num_processes)
+    headings, cells = score_cells(rows)
+    Console().print(text_table(headings, cells, title=f"{rows[0]['dataset']}, {rows[0]['steps']} steps", num_left=3))
+    print(f"Wrote {', '.join(sorted(path.name for path in output.iterdir()))} in {output}")
 
 
 def _numbers(text: str) -> list[int]:

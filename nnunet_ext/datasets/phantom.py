@@ -12,12 +12,18 @@ rim      as the core     bright  = oedema = oedema
 =======  ==============  ======  =======  =======
 
 So the outline of the tumour is in T2 and FLAIR alone, and what is inside it in T1 and T1ce alone.
+
+Beside this tumour there are two situations with one label, lesion, in which the papers expect their methods to help:
+
+- ``small_lesions``: one to three lesions of 3 to 5 voxels across, bright in T2 and FLAIR, all in four slices side by
+  side; the others are empty, which a classifier of slices can know.
+- ``one_modality``: a tumour that only T1ce shows, while noise covers the other modalities.
 """
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import SimpleITK
@@ -29,6 +35,9 @@ CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
 CORE, OEDEMA, ENHANCING = 1, 2, 3
 CEREBROSPINAL_FLUID, GREY_MATTER, WHITE_MATTER = 1, 2, 3
 SMALLEST_SIDE = 16  # voxels; the rim is thinner than a voxel there and has holes; from about 24 on it has none
+LESION = 1  # of the situations with one label
+Situation = Literal["tumour", "small_lesions", "one_modality"]
+SLAB = 4  # slices that hold all small lesions
 NOISE = 20.0  # standard deviation; the weakest contrast that carries a label is 150
 
 # Signal in arbitrary units, one column a channel, in the order of CHANNELS.
@@ -37,10 +46,20 @@ _TISSUE_SIGNAL = {
     GREY_MATTER: (450, 450, 550, 550),
     WHITE_MATTER: (600, 600, 400, 450),
 }
-_TUMOUR_SIGNAL = {
+_TUMOUR_SIGNAL: dict[int, tuple[int | None, ...]] = {
     OEDEMA: (None, None, 800, 850),  # None: the tissue's own signal
     CORE: (250, 250, 800, 850),
     ENHANCING: (250, 900, 800, 850),
+}
+_SITUATION_SIGNAL: dict[str, dict[int, tuple[int | None, ...]]] = {
+    "tumour": _TUMOUR_SIGNAL,
+    "small_lesions": {LESION: (None, None, 750, 750)},
+    "one_modality": {LESION: (None, 850, None, None)},
+}
+_SITUATION_NOISE = {  # standard deviation of each channel; contrasts of lesions are from 200 on
+    "tumour": (NOISE,) * 4,
+    "small_lesions": (60.0,) * 4,
+    "one_modality": (250.0, 80.0, 250.0, 250.0),
 }
 _SPACING = (1.5, 1.5, 2.0)  # mm, in the order x, y, z
 _ORIGIN = (-31.5, 27.0, -12.0)  # mm
@@ -62,7 +81,10 @@ class PhantomCase(NamedTuple):
 
 
 def phantom_case(
-    seed: Sequence[int] | int, shape: tuple[int, int, int] = (32, 40, 36), enhancing: bool = True
+    seed: Sequence[int] | int,
+    shape: tuple[int, int, int] = (32, 40, 36),
+    enhancing: bool = True,
+    situation: Situation = "tumour",
 ) -> PhantomCase:
     """One brain with one tumour.
 
@@ -70,6 +92,7 @@ def phantom_case(
         seed: Any seed of numpy's `default_rng`; the same seed gives the same arrays.
         shape: Voxels `(Z, Y, X)`, each at least 16.
         enhancing: Whether the tumour has an enhancing rim; without it, its place belongs to the core.
+        situation: What lesions there are, see above.
 
     Raises:
         ValueError: A side is shorter than 16 voxels.
@@ -79,9 +102,17 @@ def phantom_case(
     rng = np.random.default_rng(seed)
     coordinates = np.stack(np.meshgrid(*[np.linspace(-1, 1, side) for side in shape], indexing="ij"))
     tissue = _anatomy(rng, coordinates)
-    labels = _tumour(rng, coordinates, tissue, enhancing)
+    if situation == "small_lesions":
+        labels = _small_lesions(rng, tissue)
+    else:
+        labels = _tumour(rng, coordinates, tissue, enhancing)
+        if situation == "one_modality":
+            labels = np.where(labels > 0, LESION, 0).astype(np.uint8)
     images = np.stack(
-        [_image(rng, coordinates, tissue=tissue, labels=labels, channel=channel) for channel in range(len(CHANNELS))]
+        [
+            _image(rng, coordinates, tissue=tissue, labels=labels, channel=channel, situation=situation)
+            for channel in range(len(CHANNELS))
+        ]
     )
     return PhantomCase(images, labels, tissue)
 
@@ -92,6 +123,7 @@ def write_phantom_dataset(
     shape: tuple[int, int, int] = (32, 40, 36),
     seed: int = 0,
     num_test_cases: int = 3,
+    situation: Situation = "tumour",
 ) -> None:
     """Writes the phantom as a data set in nnU-Net's raw format; `folder` appears when all of it is written.
 
@@ -104,6 +136,7 @@ def write_phantom_dataset(
         shape: Voxels `(Z, Y, X)` of every case, each at least 16.
         seed: Seed of the whole data set, at least 0.
         num_test_cases: Test cases, in imagesTs with their reference in labelsTs.
+        situation: What lesions there are.
 
     Raises:
         InputError: `folder` holds something already, or it cannot be written.
@@ -114,19 +147,31 @@ def write_phantom_dataset(
             (partial / f"images{split}").mkdir()
             (partial / f"labels{split}").mkdir()
             for index in range(count):
-                case = phantom_case((seed, number, index), shape, enhancing=index % 3 != 2)
+                case = phantom_case((seed, number, index), shape, enhancing=index % 3 != 2, situation=situation)
                 name = f"phantom_{split.lower()}{index:03d}"
                 for channel, image in enumerate(case.images):
                     _write(image, partial / f"images{split}" / f"{name}_{channel:04d}.nii.gz")
                 _write(case.labels, partial / f"labels{split}" / f"{name}.nii.gz")
-        description = phantom_dataset_json(num_cases, shape, seed, num_test_cases)
+        description = phantom_dataset_json(num_cases, shape, seed, num_test_cases, situation=situation)
         (partial / "dataset.json").write_text(json.dumps(description, indent=2))
 
 
-def phantom_dataset_json(num_cases: int, shape: tuple[int, int, int], seed: int, num_test_cases: int) -> dict:
+def phantom_dataset_json(
+    num_cases: int, shape: tuple[int, int, int], seed: int, num_test_cases: int, situation: Situation = "tumour"
+) -> dict:
     """Content of the phantom's `dataset.json`; the key "phantom" holds the arguments of `write_phantom_dataset`."""
+    arguments = {"num_cases": num_cases, "shape": list(shape), "seed": seed, "num_test_cases": num_test_cases}
+    channels = {str(index): name for index, name in enumerate(CHANNELS)}
+    if situation != "tumour":
+        return {
+            "channel_names": channels,
+            "labels": {"background": 0, "lesion": LESION},
+            "numTraining": num_cases,
+            "file_ending": ".nii.gz",
+            "phantom": arguments | {"situation": situation},
+        }
     return {
-        "channel_names": {str(index): name for index, name in enumerate(CHANNELS)},
+        "channel_names": channels,
         # nnU-Net paints the regions in this order, each with the label of regions_class_order at its place
         "labels": {
             "background": 0,
@@ -137,7 +182,7 @@ def phantom_dataset_json(num_cases: int, shape: tuple[int, int, int], seed: int,
         "regions_class_order": [OEDEMA, CORE, ENHANCING],
         "numTraining": num_cases,
         "file_ending": ".nii.gz",
-        "phantom": {"num_cases": num_cases, "shape": list(shape), "seed": seed, "num_test_cases": num_test_cases},
+        "phantom": arguments,
     }
 
 
@@ -172,18 +217,37 @@ def _tumour(rng: np.random.Generator, coordinates: np.ndarray, tissue: np.ndarra
     return labels
 
 
+def _small_lesions(rng: np.random.Generator, tissue: np.ndarray) -> np.ndarray:
+    """One to three lesions in white matter, all within a slab of slices, `(Z, Y, X)`."""
+    indices = np.indices(tissue.shape)
+    middle = tissue.shape[0] // 2
+    first = middle + int(rng.integers(-middle // 2, middle // 2 - SLAB))
+    in_slab = (indices[0] >= first) & (indices[0] < first + SLAB)
+    places = np.argwhere(in_slab & (tissue == WHITE_MATTER))
+    labels = np.zeros(tissue.shape, dtype=np.uint8)
+    for centre in places[rng.choice(len(places), size=int(rng.integers(1, 4)), replace=False)]:
+        distance = np.sqrt(((indices - centre[:, None, None, None]) ** 2).sum(axis=0))
+        labels[(distance <= rng.uniform(1.5, 2.5)) & in_slab & (tissue > 0)] = LESION
+    return labels
+
+
 def _image(
-    rng: np.random.Generator, coordinates: np.ndarray, tissue: np.ndarray, labels: np.ndarray, channel: int
+    rng: np.random.Generator,
+    coordinates: np.ndarray,
+    tissue: np.ndarray,
+    labels: np.ndarray,
+    channel: int,
+    situation: Situation,
 ) -> np.ndarray:
     """One modality: signal, times a smooth bias field of +-10 %, plus noise; int16 `(Z, Y, X)`."""
     signal = np.zeros(tissue.shape)
     for kind, tissue_signals in _TISSUE_SIGNAL.items():
         signal[tissue == kind] = tissue_signals[channel]
-    for label, tumour_signals in _TUMOUR_SIGNAL.items():
-        if (value := tumour_signals[channel]) is not None:
+    for label, lesion_signals in _SITUATION_SIGNAL[situation].items():
+        if (value := lesion_signals[channel]) is not None:
             signal[labels == label] = value
     bias = 1 + 0.1 * _smooth_field(rng, coordinates, waves=1)
-    noisy = signal * bias + rng.normal(scale=NOISE, size=signal.shape)
+    noisy = signal * bias + rng.normal(scale=_SITUATION_NOISE[situation][channel], size=signal.shape)
     noisy *= rng.uniform(0.8, 1.2)  # MR intensities have no common scale
     return np.where(tissue > 0, np.maximum(np.rint(noisy), 1), 0).astype(np.int16)
 

@@ -62,7 +62,7 @@ def _in_words(how: dict[str, str]) -> str:
 
 def _paired_statistics(differences: np.ndarray) -> dict[str, float | int]:
     n = len(differences)
-    low, high = _bootstrap_interval(differences)
+    low, high = bootstrap_interval(differences)
     return {
         "n": n,
         "mean_difference": float(differences.mean()) if n else math.nan,
@@ -72,11 +72,16 @@ def _paired_statistics(differences: np.ndarray) -> dict[str, float | int]:
     }
 
 
-def _bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
-    if len(differences) < 2:
+def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval of a mean (percentile method, 9999 samples); NaN for fewer than two values.
+
+    Args:
+        values: A value a case, ``(cases,)``: a difference or a score.
+    """
+    if len(values) < 2:
         return math.nan, math.nan
     interval = stats.bootstrap(
-        (differences,),
+        (values,),
         np.mean,
         n_resamples=NUM_BOOTSTRAP_SAMPLES,
         batch=1000,

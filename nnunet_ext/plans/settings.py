@@ -38,6 +38,7 @@ class TrainingSettings:
             "modality_dropout",
             "required_modalities",
             "continue_with_changes",
+            "seed",
         }
     )
     num_epochs: int = Field(1000, ge=1)  # nnU-Net
@@ -51,6 +52,8 @@ class TrainingSettings:
     # with four: the protocol of RFNet, mmFormer and DeMoSeg). 0: none of the methods' papers drops modalities
     modality_dropout: float | Literal["uniform"] = Field(0.0)
     required_modalities: list[str] | None = Field(None)  # channel names that are never dropped
+    # Of weights, dropout, and augmentation in the trainer's own process; None, as nnU-Net: not set
+    seed: int | None = Field(None, ge=0, lt=2**32)
     continue_with_changes: bool = Field(False)  # --c although trainer, network or loss differ from the checkpoint's
 
     @field_validator("modality_dropout")

@@ -307,7 +307,9 @@ def _repeated(models: Sequence[TrainedModel], names: Sequence[str], scores: dict
         model = models[indices[0]]
         common = set.intersection(*(set(scores[index]["case"]) for index in indices))
         section = Section(f"Repeated runs of {model.trainer} on {model.dataset}", f"repeated-{indices[0]}")
-        section.notes.append(f"{', '.join(names[i] for i in indices)}: the same but for the name of the plans.")
+        section.notes.append(
+            f"{', '.join(names[i] for i in indices)}: the same but for the name of the plans and the seed."
+        )
         section.notes.append(f"On the {len(common)} validation cases that all {len(indices)} runs have.")
         sections.append(section)
         if not common:

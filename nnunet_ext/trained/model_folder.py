@@ -12,6 +12,7 @@ from nnunet_ext.errors import InputError
 from nnunet_ext.files.checkpoint import CHECKPOINTS, FINAL, read_checkpoint
 from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.labels.dataset_labels import DatasetLabels, read_dataset_labels
+from nnunet_ext.plans.settings import PLANS_KEY
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,10 @@ class TrainedModel:
 
     @property
     def training(self) -> str:
-        """What repeated runs share: data set, trainer, configuration, and everything in the plans but their name."""
+        """What repeated runs share: data set, trainer, configuration, and everything in the plans but name and seed."""
         plans = {key: value for key, value in self.plans.items() if key != "plans_name"}
+        if PLANS_KEY in plans:
+            plans[PLANS_KEY] = {key: value for key, value in plans[PLANS_KEY].items() if key != "seed"}
         return json.dumps([self.dataset, self.trainer, self.configuration, plans], sort_keys=True)
 
 

@@ -1,6 +1,7 @@
 """What all trainers share: settings and network through the plans, loss components in the log."""
 
 import math
+import random
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from importlib.metadata import version
@@ -8,6 +9,7 @@ from os.path import join
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from torch import Tensor, nn
@@ -207,7 +209,9 @@ class MethodTrainer(HostTrainer):
         return {}
 
     def initialize(self) -> None:
-        """Build network, optimizer and loss as nnU-Net does, then open the log entries of this package."""
+        """Seed where asked to, build all as nnU-Net does, then open the log entries of this package."""
+        if self.settings.seed is not None:
+            seed_everything(self.settings.seed + self.local_rank)
         super().initialize()
         for key in self._own_curves():
             self.log_curves.setdefault(key, [])
@@ -483,6 +487,13 @@ class MethodTrainer(HostTrainer):
 
     def _component_curves(self) -> dict[str, list[float]]:
         return {key: values for key, values in self.log_curves.items() if key.startswith(COMPONENT_PREFIX)}
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and PyTorch; processes that nnU-Net starts for its data seed themselves, each time anew."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # the generator that nnU-Net's augmentation draws from
+    torch.manual_seed(seed)
 
 
 def _to_device(tensors: Any, device: torch.device) -> Any:

@@ -1,7 +1,7 @@
 """What a workflow does, and what would make one of its jobs fail: told before anything is written."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,11 @@ from nnunet_ext.planning.plans_file import CHANGES, parse_assignments, plans_wit
 from nnunet_ext.planning.plans_name import check_plain, plans_name
 from nnunet_ext.plans.network_entry import resolved_configuration
 from nnunet_ext.plans.settings import PLANS_KEY
+from nnunet_ext.trainers.modality_dropout import ModalityDropoutTrainer
 from nnunet_ext.workflow.trainer_lookup import OWN, find_trainer
 
+# What equals nnU-Net's own trainer and has settings
+PLAIN, PLAIN_SETTING = ModalityDropoutTrainer.__name__, "modality_dropout=0"
 PREVIOUS_STAGE = {"3d_cascade_fullres": "3d_lowres"}  # as nnU-Net's planner names them
 CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres")  # of nnU-Net's planners
 # config.schema.yaml has the same
@@ -36,8 +39,9 @@ class WorkflowChoices:
         trainers: Trainers of this package, of nnU-Net, or of other folders that nnUNet_extTrainer names.
         configurations: Configurations that each of them is trained in.
         folds: Folds of each.
-        assignments: Arguments of ``nnunet_ext plan`` (``key=value``); the trainers of this package then get plans of
-            their own, and other trainers train with ``plans`` as they are.
+        assignments: Arguments of ``nnunet_ext plan`` (``key=value``, or ``TRAINER:key=value`` for one trainer alone);
+            the trainers of this package then get plans of their own, and other trainers train with ``plans`` as
+            they are.
         plans: Plans to make, or to start from.
         planner: nnU-Net's planner that makes them.
         run_planning: Whether the workflow plans and preprocesses.
@@ -45,6 +49,9 @@ class WorkflowChoices:
         num_gpus: GPU jobs at a time in local runs; with more than one, each gets a GPU of its own.
         images: Folder of images to predict; None takes the data set's ``imagesTs`` where there is one.
         reference: Folder of their references; None takes ``labelsTs`` where images are ``imagesTs``.
+        study: Whether to compare the trainers with plain nnU-Net at equal steps instead of choosing the best.
+        seeds: Seeds of a study; every trainer is trained with each of them.
+        command: Command line that the choices come from, for the rows of a study.
     """
 
     dataset: str
@@ -59,6 +66,24 @@ class WorkflowChoices:
     num_gpus: int = 1
     images: Path | None = None
     reference: Path | None = None
+    study: bool = False
+    seeds: Sequence[int] = ()
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class MethodPlans:
+    """Plans that ``nnunet_ext plan`` is to make.
+
+    Attributes:
+        trainer: Trainer of this package.
+        arguments: ``key=value`` entries.
+        name: Name of the plans.
+    """
+
+    trainer: str
+    arguments: tuple[str, ...]
+    name: str
 
 
 @dataclass(frozen=True)
@@ -67,13 +92,13 @@ class CheckedChoices:
 
     Attributes:
         dataset: Name of the data set's folder.
-        method_plans: Trainer of this package -> name of its own plans; empty without settings.
+        method_plans: Plans of the trainers of this package; those without settings have none.
         images: Folder of images to predict, or None.
         reference: Folder of their label images, or None.
     """
 
     dataset: str
-    method_plans: dict[str, str]
+    method_plans: tuple[MethodPlans, ...]
     images: Path | None
     reference: Path | None
 
@@ -92,6 +117,10 @@ def check_choices(choices: WorkflowChoices, folders: Mapping[str, Path]) -> Chec
     dataset = _dataset_folder(folders["nnUNet_raw"], choices.dataset)
     dataset_json = read_dataset_json(dataset)
     own = _own_trainers(choices.trainers)
+    if choices.study:
+        _check_study(choices, own)
+    elif choices.seeds:
+        raise WorkflowError("--seed belongs to --study. Elsewhere seed=1 is a setting of this package's trainers.")
     check_plain(choices.plans)
     if not re.fullmatch(PLANNER_NAME, choices.planner):
         raise WorkflowError(f"'{choices.planner}' is no name of a planner.")
@@ -106,17 +135,82 @@ def check_choices(choices: WorkflowChoices, folders: Mapping[str, Path]) -> Chec
     _check_configurations(choices, plans)
     if plans is not None:
         _check_preprocessed(choices, plans, preprocessed)
-    values = parse_assignments(choices.assignments)
-    if values and not own:
+    _check_assignments(choices, own)
+    method_plans = tuple(_method_plans(choices, own))
+    for trainer in own:
+        if not any(plan.trainer == trainer for plan in method_plans):
+            _check_settings(trainer, {}, choices=choices, plans=plans, dataset_json=dataset_json)
+    for plan in method_plans:
+        values = parse_assignments(plan.arguments)
+        _check_settings(plan.trainer, values, choices=choices, plans=plans, dataset_json=dataset_json)
+    images, reference = (None, None) if choices.study else _images(choices, dataset)
+    return CheckedChoices(dataset.name, method_plans, images, reference)
+
+
+def _check_study(choices: WorkflowChoices, own: Sequence[str]) -> None:
+    """Refuse what cannot be trained with seeds and for a number of steps that is set."""
+    if others := [name for name in choices.trainers if name not in own]:
         raise WorkflowError(
-            f"{', '.join(values)}: settings are those of this package's trainers, and {', '.join(choices.trainers)} "
+            f"{', '.join(others)}: a study sets steps and seed, which nnU-Net's own trainers have no settings for. "
+            f"Plain nnU-Net is in every study: {PLAIN} with {PLAIN_SETTING}, which equals nnUNetTrainer."
+        )
+    if not choices.seeds or len(set(choices.seeds)) < len(choices.seeds):
+        raise WorkflowError(f"Name every seed once: {list(choices.seeds)}.")
+    if len(choices.configurations) > 1 or choices.configurations[0] in PREVIOUS_STAGE:
+        raise WorkflowError("A study compares trainers in one configuration, and not in the last stage of a cascade.")
+    if choices.images or choices.reference:
+        raise WorkflowError("A study scores the validation cases of its folds: leave out --images and --reference.")
+
+
+def _check_assignments(choices: WorkflowChoices, own: Sequence[str]) -> None:
+    """Refuse settings that no trainer would get."""
+    keys = [assignment.partition("=")[0] for assignment in choices.assignments]
+    named = {key.partition(":")[0] for key in keys if ":" in key}
+    if strangers := sorted(named - {*own, *([PLAIN] if choices.study else [])}):
+        raise WorkflowError(
+            f"{', '.join(strangers)}: settings for this trainer, which is not among this package's of "
+            f"{', '.join(choices.trainers)}."
+        )
+    if keys and not own:
+        raise WorkflowError(
+            f"{', '.join(keys)}: settings are those of this package's trainers, and {', '.join(choices.trainers)} "
             "is none of them."
         )
-    for trainer in own:
-        _check_settings(trainer, values, choices=choices, plans=plans, dataset_json=dataset_json)
-    images, reference = _images(choices, dataset)
-    names = {trainer: plans_name(trainer, values, choices.plans) for trainer in own} if values else {}
-    return CheckedChoices(dataset.name, names, images, reference)
+    if choices.study and (fixed := {"seed"} & {key.rpartition(":")[2] for key in keys}):
+        raise WorkflowError(f"{', '.join(fixed)}: a study sets this itself. Choose seeds with --seed.")
+
+
+def arguments_of(choices: WorkflowChoices, trainer: str) -> list[str]:
+    """Assignments that a trainer gets: those of all, then its own, which replace them."""
+    shared: dict[str, str] = {}
+    own: dict[str, str] = {}
+    for assignment in choices.assignments:
+        key, separator, value = assignment.partition("=")
+        name, colon, setting = key.partition(":")
+        if not colon:
+            target, setting = shared, key
+        elif name == trainer:
+            target = own
+        else:
+            continue
+        if setting in target or not separator:
+            parse_assignments([assignment, assignment])  # raises what is wrong with it
+        target[setting] = f"{setting}={value}"
+    return list((shared | own).values())
+
+
+def _method_plans(choices: WorkflowChoices, own: Sequence[str]) -> Iterator[MethodPlans]:
+    entries = [(trainer, arguments_of(choices, trainer)) for trainer in own]
+    if choices.study:
+        plain = arguments_of(choices, PLAIN) if PLAIN not in own else arguments_of(choices, "")
+        # the user's own entry may be another probability; plain nnU-Net is none
+        plain = [argument for argument in plain if not argument.startswith("modality_dropout=")]
+        entries = [(PLAIN, [*plain, PLAIN_SETTING]), *entries]
+        entries = [(trainer, [*arguments, f"seed={seed}"]) for trainer, arguments in entries for seed in choices.seeds]
+    for trainer, arguments in entries:
+        if arguments:
+            name = plans_name(trainer, parse_assignments(arguments), choices.plans)
+            yield MethodPlans(trainer, tuple(arguments), name)
 
 
 def _dataset_folder(raw: Path, dataset: str) -> Path:

@@ -2,14 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Template
 
 from nnunet_ext.doctor import NNUNET_FOLDERS
 from nnunet_ext.files.atomic import atomic_files
 from nnunet_ext.trainer_search import extended_search_path
-from nnunet_ext.workflow.choices import PREVIOUS_STAGE, WorkflowChoices, WorkflowError, check_choices
+from nnunet_ext.workflow.choices import PREVIOUS_STAGE, MethodPlans, WorkflowChoices, WorkflowError, check_choices
 
 SHIPPED = Path(__file__).parent
 COPIED = ("Snakefile", "config.schema.yaml", "profiles/slurm/config.yaml")
@@ -55,8 +55,7 @@ def _config_values(choices: WorkflowChoices, environment: Mapping[str, str]) -> 
     folders = {name: _folder_of(name, environment) for name in NNUNET_FOLDERS}
     checked = check_choices(choices, folders)
     method_plans = {
-        plans: {"trainer": trainer, "arguments": list(choices.assignments)}
-        for trainer, plans in checked.method_plans.items()
+        plans.name: {"trainer": plans.trainer, "arguments": list(plans.arguments)} for plans in checked.method_plans
     }
     models = list(_models(choices, checked.method_plans))
     values = {
@@ -71,10 +70,13 @@ def _config_values(choices: WorkflowChoices, environment: Mapping[str, str]) -> 
         "run_planning": choices.run_planning,
         "planner": choices.planner,
         "plans": choices.plans,
-        "ensembling": len(models) > 1,
+        "ensembling": len(models) > 1 and not choices.study,
+        "study": {"command": choices.command} if choices.study else None,
         "images": None if checked.images is None else str(checked.images.resolve()),
         "reference": None if checked.reference is None else str(checked.reference.resolve()),
-        "ensembles": {"all_models": [_folder_name(model) for model in models]} if len(models) > 2 else {},
+        "ensembles": {"all_models": [_folder_name(model) for model in models]}
+        if len(models) > 2 and not choices.study
+        else {},
         "num_gpus": choices.num_gpus,
     }
     # JSON is YAML; one line an entry where a user will add and delete entries
@@ -84,14 +86,15 @@ def _config_values(choices: WorkflowChoices, environment: Mapping[str, str]) -> 
     return filled | {"method_plans": entries or " {}"}
 
 
-def _models(choices: WorkflowChoices, method_plans: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    for trainer in choices.trainers:
+def _models(choices: WorkflowChoices, method_plans: Sequence[MethodPlans]) -> Iterator[dict[str, str]]:
+    with_own_plans = {plans.trainer for plans in method_plans}
+    trained = [(plans.trainer, plans.name) for plans in method_plans]
+    trained += [(trainer, choices.plans) for trainer in choices.trainers if trainer not in with_own_plans]
+    # in the order that was chosen; plain nnU-Net of a study first
+    trained.sort(key=lambda entry: choices.trainers.index(entry[0]) if entry[0] in choices.trainers else -1)
+    for trainer, plans in dict.fromkeys(trained):
         for configuration in choices.configurations:
-            model = {
-                "trainer": trainer,
-                "plans": method_plans.get(trainer, choices.plans),
-                "configuration": configuration,
-            }
+            model = {"trainer": trainer, "plans": plans, "configuration": configuration}
             if configuration in PREVIOUS_STAGE:
                 model["previous_stage"] = PREVIOUS_STAGE[configuration]
             yield model

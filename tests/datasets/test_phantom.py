@@ -174,3 +174,38 @@ def neighbours_of(mask, labels):
 
 def read(path):
     return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_small_lesions_are_in_four_slices_and_bright_in_t2_and_flair_alone(seed):
+    case = phantom_case(seed, situation="small_lesions")
+    slices = np.flatnonzero(case.labels.any(axis=(1, 2)))
+    assert slices.max() - slices.min() < 4
+    _, number = ndimage.label(case.labels, np.ones((3, 3, 3)))
+    assert 1 <= number <= 3
+    assert 5 < (case.labels > 0).sum() < 3 * 81  # a ball of radius 2.5 has 81 voxels
+    near = ndimage.binary_dilation(case.labels > 0, iterations=2) & (case.labels == 0) & (case.tissue == WHITE_MATTER)
+    inside = (case.labels > 0) & (case.tissue == WHITE_MATTER)
+    for channel, low, high in (("T1", -3, 3), ("T1ce", -3, 3), ("T2", 6, 40), ("FLAIR", 6, 40)):
+        assert low < contrast(case, channel, inside, near) < high
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_tumour_of_one_modality_is_seen_in_t1ce_alone(seed):
+    case = phantom_case(seed, situation="one_modality")
+    assert np.array_equal(case.labels > 0, phantom_case(seed).labels > 0)
+    near = ndimage.binary_dilation(case.labels > 0, iterations=3) & (case.labels == 0) & (case.tissue == WHITE_MATTER)
+    inside = (case.labels > 0) & (case.tissue == WHITE_MATTER)
+    assert contrast(case, "T1ce", inside, near) > 6
+    for channel in ("T1", "T2", "FLAIR"):
+        image = case.images[CHANNELS.index(channel)].astype(float)
+        assert abs(image[inside].mean() - image[near].mean()) < 0.3 * image[inside].std()
+
+
+def test_situations_have_one_label(tmp_path):
+    write_phantom_dataset(tmp_path / "d", num_cases=1, num_test_cases=0, situation="small_lesions", shape=(24, 24, 24))
+    content = json.loads((tmp_path / "d" / "dataset.json").read_text())
+    assert content["labels"] == {"background": 0, "lesion": 1}
+    assert content["phantom"]["situation"] == "small_lesions"
+    image = SimpleITK.ReadImage(str(tmp_path / "d" / "labelsTr" / "phantom_tr000.nii.gz"))
+    assert set(np.unique(SimpleITK.GetArrayFromImage(image))) == {0, 1}

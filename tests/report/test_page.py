@@ -339,11 +339,17 @@ def test_folder_without_a_model_is_an_error(tmp_path):
 def test_repeated_runs_have_their_mean_and_deviation(tmp_path):
     # Dice 1 and 2/3, 2/3 and 2/3: runs' means .833 and .667
     make_model(tmp_path, {"a": tumour(), "b": tumour(1)}, plans_name="Run0")
-    make_model(tmp_path, {"a": tumour(1), "b": tumour(1)}, plans_name="Run1", references={"a": tumour(), "b": tumour()})
+    make_model(
+        tmp_path,
+        {"a": tumour(1), "b": tumour(1)},
+        plans_name="Run1",
+        settings={"seed": 1},
+        references={"a": tumour(), "b": tumour()},
+    )
     make_model(tmp_path, {"a": tumour(), "b": tumour()}, plans_name="Other", settings={"pairing_weight": 0.1})
     page = report(tmp_path)
     assert page.count("<h2>Repeated runs") == 1
-    assert "Run0__3d, ModalityPairingTrainer__Run1__3d: the same but for the name of the plans" in page
+    assert "Run0__3d, ModalityPairingTrainer__Run1__3d: the same but for the name of the plans and the seed" in page
     assert "On the 2 validation cases that all 2 runs have." in page
     assert re.search(r"enhancing_tumor</th><td>Dice</td><td>2</td><td>0.750 ± 0.118</td>", page)
 

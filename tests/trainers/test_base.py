@@ -4,10 +4,12 @@ import errno
 import math
 import multiprocessing
 import os
+import random
 import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -56,6 +58,19 @@ def test_non_finite_loss_stops_with_step_component_and_cases_and_keeps_the_weigh
         trainer.train_step(batch)
     assert all(torch.equal(a, b) for a, b in zip(before, weights(trainer), strict=True))
     assert "case_7, case_9" in Path(trainer.log_file).read_text()
+
+
+def test_seed_decides_weights_and_draws(tmp_path):
+    def made(index, **settings):
+        torch.manual_seed(index)
+        np.random.seed(index)  # nnU-Net's augmentation draws from it
+        trainer = make_trainer(ModalityPairingTrainer, Case(settings=settings), tmp_path / str(index))
+        return weights(trainer)[0], torch.rand(3), np.random.rand(3), random.random()
+
+    first, again, other, *unseeded = made(0, seed=5), made(1, seed=5), made(2, seed=6), made(3), made(4)
+    assert all((a == b).all() if hasattr(a, "all") else a == b for a, b in zip(first, again, strict=True))
+    assert not any((a == b).all() if hasattr(a, "all") else a == b for a, b in zip(first, other, strict=True))
+    assert not torch.equal(unseeded[0][0], unseeded[1][0])
 
 
 def test_component_that_is_not_finite_is_named_alone(trainer):

@@ -8,11 +8,18 @@ import pytest
 from nnunet_ext.errors import UserError
 from nnunet_ext.planning.plans_name import plans_name
 from nnunet_ext.testing import Case
-from nnunet_ext.workflow.choices import DATASET_NAME, PLANNER_NAME, WorkflowChoices, check_choices
+from nnunet_ext.workflow.choices import (
+    DATASET_NAME,
+    PLAIN,
+    PLAIN_SETTING,
+    PLANNER_NAME,
+    WorkflowChoices,
+    check_choices,
+)
 from nnunet_ext.workflow.write import SHIPPED, write_workflow
 
 NAME = "Dataset137_BraTS"
-PAIRING = "ModalityPairingTrainer"
+PAIRING, FUSION = "ModalityPairingTrainer", "AttentionFusionTrainer"
 
 
 @pytest.fixture
@@ -36,9 +43,52 @@ def choices(**changes):
 def test_what_follows_from_the_choices(folders):
     checked = check_choices(choices(trainers=[PAIRING, "nnUNetTrainer"], assignments=["num_epochs=5"]), folders)
     assert checked.dataset == NAME
-    assert checked.method_plans == {PAIRING: plans_name(PAIRING, {"num_epochs": 5})}
+    assert [(plans.trainer, plans.name) for plans in checked.method_plans] == [
+        (PAIRING, plans_name(PAIRING, {"num_epochs": 5}))
+    ]
     assert (checked.images, checked.reference) == (None, None)
-    assert check_choices(choices(), folders).method_plans == {}
+    assert check_choices(choices(), folders).method_plans == ()
+
+
+def test_settings_of_one_trainer_replace_those_of_all(folders):
+    assignments = ["num_epochs=5", f"{PAIRING}:num_epochs=7", f"{PAIRING}:warmup_epochs=1"]
+    checked = check_choices(choices(trainers=[PAIRING, FUSION], assignments=assignments), folders)
+    assert {plans.trainer: plans.arguments for plans in checked.method_plans} == {
+        PAIRING: ("num_epochs=7", "warmup_epochs=1"),
+        FUSION: ("num_epochs=5",),
+    }
+
+
+def test_study_trains_plain_nnunet_and_every_trainer_with_every_seed(folders):
+    chosen = choices(
+        study=True, seeds=[4, 9], assignments=["num_epochs=5", f"{PAIRING}:warmup_epochs=1", "modality_dropout=0.5"]
+    )
+    checked = check_choices(chosen, folders)
+    shared = ("num_epochs=5", "modality_dropout=0.5", "warmup_epochs=1")
+    assert [(plans.trainer, plans.arguments) for plans in checked.method_plans] == [
+        (PLAIN, ("num_epochs=5", PLAIN_SETTING, "seed=4")),
+        (PLAIN, ("num_epochs=5", PLAIN_SETTING, "seed=9")),
+        (PAIRING, (*shared, "seed=4")),
+        (PAIRING, (*shared, "seed=9")),
+    ]
+    assert len({plans.name for plans in checked.method_plans}) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trainers": [PAIRING, "nnUNetTrainer"]}, "nnUNetTrainer: a study sets steps"),
+        ({"seeds": [1, 1]}, "every seed once"),
+        ({"seeds": []}, "every seed once"),
+        ({"assignments": ["seed=3"]}, "Choose seeds with --seed"),
+        ({"assignments": [f"{PAIRING}:seed=3"]}, "Choose seeds with --seed"),
+        ({"configurations": ["2d", "3d_fullres"]}, "one configuration"),
+        ({"images": Path("images")}, "leave out --images"),
+    ],
+)
+def test_study_that_cannot_be_is_refused(folders, changes, message):
+    with pytest.raises(UserError, match=message):
+        check_choices(choices(**{"study": True, "seeds": [0], **changes}), folders)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +107,10 @@ def test_what_follows_from_the_choices(folders):
         ({"folds": [-1]}, "counted from 0"),
         ({"assignments": ["num_epoch=5"]}, "unknown setting 'num_epoch'.*num_epochs"),
         ({"assignments": ["num_epochs"]}, "key=value"),
+        ({"assignments": [f"{PAIRING}:num_epochs"]}, "key=value"),
+        ({"assignments": ["num_epochs=5", "num_epochs=6"]}, "given twice"),
+        ({"assignments": ["AttentionFusionTrainer:num_epochs=5"]}, "not among this package's"),
+        ({"seeds": [1]}, "--seed belongs to --study"),
         ({"assignments": ["batch_size=0"]}, "batch_size = 0"),
         ({"assignments": ["patch_size=[32]"]}, "patch_size has 1 numbers.*3d_fullres 3"),
         ({"assignments": ["patch_size=[32,32]"]}, "patch_size has 2 numbers.*3d_fullres 3"),

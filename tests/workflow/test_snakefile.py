@@ -93,6 +93,21 @@ def test_graph_has_every_step_and_every_fold(folder):
     }
 
 
+def test_study_trains_and_compares_and_chooses_nothing(tmp_path, environment):
+    study = WorkflowChoices(
+        "137", ["ModalityPairingTrainer"], folds=[0], study=True, seeds=[0, 1], command="nnunet_ext workflow --study"
+    )
+    write_workflow(tmp_path / "study", study, environment)
+    output = dry_run(tmp_path / "study")
+    assert counts(output) == {
+        "all": 1, "check": 1, "plan": 1, "preprocess": 1, "split": 1, "method_plans": 4, "train": 4, "study": 1,
+        "report": 1,
+    }  # fmt: skip
+    line = next(line for line in output.splitlines() if "nnunet_ext step study" in line)
+    assert line.count("ModalityDropoutTrainer__") == line.count("ModalityPairingTrainer__") == 2
+    assert "-o study --command 'nnunet_ext workflow --study' -np 8" in line
+
+
 def test_commands_are_complete(folder):
     output = dry_run(folder)
     model = f"the nnUNet_results/Dataset137_BraTS/{PLAIN}/fold_3'"

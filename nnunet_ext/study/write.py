@@ -1,0 +1,165 @@
+"""What a study leaves: ``results.yaml``, ``study.md``, ``curves.png`` and ``curves.csv``."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from matplotlib.figure import Figure
+
+from nnunet_ext.evaluation.evaluate import write_csv
+from nnunet_ext.evaluation.markdown import format_number, markdown_table
+from nnunet_ext.evaluation.summary import METRICS as HEADINGS
+from nnunet_ext.files.atomic import atomic_files, write_text_atomically
+from nnunet_ext.files.figure import save_figure
+from nnunet_ext.study.repeats import Repeats, group_repeats
+from nnunet_ext.study.rows import METRICS, rows_of_study
+from nnunet_ext.trained.model_folder import read_model
+
+SMOKE_STEPS = 10_000  # fewer steps than this are called smoke scale: nnU-Net's default is 250,000
+
+
+def write_study(
+    models: Sequence[Path], output: Path, command: str = "", num_processes: int | None = None
+) -> list[dict[str, Any]]:
+    """Compare trained models at equal steps; all files are written, or none.
+
+    Args:
+        models: Model folders, all folds trained and validated.
+        output: Folder to write; made where it does not exist.
+        command: Command line that made the study, for the rows.
+        num_processes: Parallel processes for scoring; None takes one a processor, at most 8.
+
+    Returns:
+        The rows of ``results.yaml``.
+
+    Raises:
+        InputError: Folds are missing or differ, steps differ, or there are several data sets.
+    """
+    entries = group_repeats([read_model(folder) for folder in models])
+    rows = [row | {"commit": commit_of_package(), "command": command} for row in rows_of_study(entries, num_processes)]
+    curves = curves_of(entries)
+    with atomic_files(output) as new:
+        text = yaml.safe_dump({"rows": rows}, sort_keys=False, allow_unicode=True, width=120)
+        write_text_atomically(new / "results.yaml", text)
+        write_text_atomically(new / "study.md", study_page(rows))
+        write_csv(curves, new / "curves.csv")
+        save_figure(draw_curves(curves), new / "curves.png")
+    return rows
+
+
+def commit_of_package() -> str | None:
+    """Commit of the checkout that this package lies in, with a + where files were changed; None outside of one."""
+    folder = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            cwd=folder, capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")
+
+
+def is_smoke_scale(row: dict[str, Any]) -> bool:
+    """Whether a row has too few steps to say how accurate a method is."""
+    return bool(row["steps"] < SMOKE_STEPS)
+
+
+def score_cells(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of scores and differences: a row a training, region and metric."""
+    cells = []
+    for row in rows:
+        for region, metrics in row["scores"].items():
+            for metric in METRICS:
+                score = metrics[metric]
+                difference = row.get("minus_plain", {}).get(region, {}).get(metric)
+                cells.append([
+                    row["name"], region, HEADINGS[metric], interval_words(score), format_number(score["std_of_seeds"]),
+                    interval_words(difference) if difference else "",
+                    format_number(difference["wilcoxon_p"]) if difference else "",
+                ])  # fmt: skip
+    return ["", "Region", "Metric", "Mean (95 %)", "SD of seeds", "Minus plain (95 %)", "p"], cells
+
+
+def cost_cells(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of costs: a row a training."""
+    cells = [
+        [
+            row["name"],
+            f"{row['cost']['parameters'] / 1e6:.2f} M",
+            f"{row['cost']['operations_per_step'] / 1e9:.1f} G",
+            f"{row['cost']['memory_of_step'] / 2**20:.0f} MiB",
+            format_number(row["cost"]["seconds_per_step"]),
+        ]
+        for row in rows
+    ]
+    return ["", "Parameters", "Operations a step", "Memory of a step", "Seconds a step"], cells
+
+
+def interval_words(value: dict[str, Any]) -> str:
+    """A mean with its interval, ``0.500 (0.400 to 0.600)``."""
+    low, high = value["interval"]
+    words = format_number(value["mean"])
+    return words if low is None else f"{words} ({format_number(low)} to {format_number(high)})"
+
+
+def study_page(rows: Sequence[dict[str, Any]]) -> str:
+    """The study as a Markdown page."""
+    first = rows[0]
+    plans = first["plans"]
+    seeds = ", ".join(map(str, first["seeds"]))
+    parts = [
+        f"# {first['dataset']}, {first['steps']} steps",
+        "",
+        f"- {first['num_cases']} validation cases of fold {', '.join(first['folds'])}; seeds {seeds}; a case counts "
+        "once, with its mean over the seeds",
+        f"- {plans['configuration']}, patch {plans['patch_size']}, batch {plans['batch_size']}",
+        f"- empty masks: `{first['convention']}`; HD95: `{first['hd95_definition']}`",
+        "- intervals: 95 %, bootstrap over the cases; p: Wilcoxon, paired, not corrected",
+        *(["- **Smoke scale**: shows that all parts work, not how accurate a method is"] * is_smoke_scale(first)),
+        "",
+        *markdown_table(*score_cells(rows)),
+        "",
+        *markdown_table(*cost_cells(rows)),
+        "",
+        "Operations and memory are counted; seconds are those of the epochs, with loading of data and validation.",
+        "",
+        *(
+            f"- {row['name']}, unlike its paper: "
+            + (", ".join(f"{name}={value}" for name, value in row["settings_unlike_paper"].items()) or "nothing")
+            for row in rows
+        ),
+        "",
+        "![pseudo Dice over steps](curves.png)",
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def curves_of(entries: Sequence[Repeats]) -> pd.DataFrame:
+    """Pseudo Dice over steps: ``name``, ``step``, ``pseudo_dice``."""
+    return pd.DataFrame(
+        [
+            {"name": entry.name, "step": (epoch + 1) * entry.steps_per_epoch, "pseudo_dice": value}
+            for entry in entries
+            for epoch, value in enumerate(entry.curve())
+        ]
+    )
+
+
+def draw_curves(curves: pd.DataFrame) -> Figure:
+    """All trainings over steps on one axis."""
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for name, of_name in curves.groupby("name", sort=False):
+        marker = "." if len(of_name) == 1 else None
+        axes.plot(of_name["step"], of_name["pseudo_dice"], marker=marker, label=name)
+    axes.set(xlabel="training steps", ylabel="pseudo Dice, mean over regions, folds and seeds")
+    axes.legend(fontsize=8)
+    return figure

@@ -1,0 +1,136 @@
+"""A study's rows by value, from small model folders as nnU-Net leaves them."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from label_cases import tumour, write_folder
+
+from nnunet_ext.errors import InputError
+from nnunet_ext.study.write import write_study
+from nnunet_ext.testing import Case
+from nnunet_ext.trainers import ModalityDropoutTrainer, ModalityPairingTrainer
+
+CASE = replace(Case(), regions=True)
+NOTHING = np.zeros_like(tumour())
+SETTINGS = {"num_epochs": 2, "num_iterations_per_epoch": 10}
+
+
+@pytest.fixture(autouse=True)
+def nnunet_folders(monkeypatch, tmp_path):
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "preprocessed" / "Dataset999_Case"
+    folder.mkdir(parents=True)
+    (folder / "dataset_fingerprint.json").write_text('{"b": 1, "a": [2.5]}')
+    monkeypatch.setenv("nnUNet_preprocessed", str(folder.parent))
+
+
+def make_model(folder, trainer, seed, predictions, epochs=2, **settings):
+    model = folder / f"{trainer.__name__}__Plans{seed}__3d"
+    validation = write_folder(model / "fold_0" / "validation", predictions)
+    gt = write_folder(folder / "gt", {case: tumour() for case in predictions})
+    entries = [{"reference_file": str(gt / f"{case}.nii.gz")} for case in predictions]
+    (validation / "summary.json").write_text(json.dumps({"metric_per_case": entries}))
+    plans = CASE.plans | {"dataset_name": "Dataset999_Case", "plans_name": f"Plans{seed}"}
+    plans |= {"nnunet_ext": SETTINGS | settings | {"seed": seed}}
+    (model / "plans.json").write_text(json.dumps(trainer.prepare_plans(plans, "3d", CASE.dataset_json)[0]))
+    (model / "dataset.json").write_text(json.dumps(CASE.dataset_json))
+    (model / "fold_0" / "debug.json").write_text(json.dumps({"device": "cpu", "torch_version": "2.9"}))
+    log = {
+        "train_losses": [0.0] * epochs,
+        "mean_fg_dice": [0.1 * (seed + 1), 0.2 * (seed + 1)][:epochs],
+        "epoch_start_timestamps": [0, 30][:epochs],
+        "epoch_end_timestamps": [20, 50][:epochs],
+    }
+    torch.save({"logging": log, "network_weights": {}}, model / "fold_0" / "checkpoint_final.pth")
+    return model
+
+
+@pytest.fixture
+def models(tmp_path):
+    """Pairing is perfect; plain nnU-Net finds one case with one of two seeds."""
+    perfect = {"a": tumour(), "b": tumour()}
+    return [
+        make_model(tmp_path, ModalityPairingTrainer, 0, perfect, warmup_epochs=1),
+        make_model(tmp_path, ModalityPairingTrainer, 1, perfect, warmup_epochs=1),
+        make_model(tmp_path, ModalityDropoutTrainer, 0, {"a": tumour(), "b": NOTHING}, modality_dropout=0),
+        make_model(tmp_path, ModalityDropoutTrainer, 1, {"a": NOTHING, "b": NOTHING}, modality_dropout=0),
+    ]
+
+
+@pytest.fixture
+def rows(models, tmp_path):
+    write_study(models, tmp_path / "study", "the command", num_processes=1)
+    return yaml.safe_load((tmp_path / "study" / "results.yaml").read_text())["rows"]
+
+
+def test_seeds_are_one_row_and_plain_nnunet_comes_first(rows):
+    assert [(row["name"], row["seeds"]) for row in rows] == [
+        ("plain nnU-Net", [0, 1]),
+        ("ModalityPairingTrainer", [0, 1]),
+    ]
+
+
+def test_scores_count_a_case_once_with_its_mean_over_the_seeds(rows):
+    dice = rows[0]["scores"]["whole_tumor"]["dice"]
+    assert (dice["mean"], dice["n"]) == (0.25, 2)  # cases .5 and 0
+    assert dice["interval"] == [0.0, 0.5]
+    assert dice["std_of_seeds"] == pytest.approx(0.3536)  # seeds .5 and 0
+
+
+def test_differences_are_paired_with_plain_nnunet(rows):
+    assert "minus_plain" not in rows[0]
+    difference = rows[1]["minus_plain"]["tumor_core"]["dice"]
+    assert (difference["mean"], difference["interval"]) == (0.75, [0.5, 1.0])
+    assert rows[1]["minus_plain"]["tumor_core"]["hd95"]["mean"] == pytest.approx(-0.75 * 373.1287, abs=1e-3)
+
+
+def test_row_says_what_was_trained(rows):
+    plain, pairing = rows
+    assert plain["steps"] == pairing["steps"] == 20
+    assert (pairing["dataset"], pairing["folds"], pairing["device"]) == ("Dataset999_Case", ["0"], "cpu")
+    assert pairing["fingerprint"] == "e29416a8e900"  # of '{"a": [2.5], "b": 1}'
+    assert pairing["settings_unlike_paper"] == SETTINGS | {"warmup_epochs": 1}
+    assert pairing["plans"] == {
+        "configuration": "3d", "patch_size": [16, 16, 16], "batch_size": 2, "features_of_first_stage": 4
+    }  # fmt: skip
+    assert pairing["command"] == "the command"
+    assert pairing["versions"]["torch"] == "2.9"
+    assert "commit" in pairing
+
+
+def test_costs_are_counted_and_time_is_that_of_the_epochs(rows):
+    plain, pairing = (row["cost"] for row in rows)
+    assert pairing["parameters"] > plain["parameters"] > 1000
+    assert pairing["operations_per_step"] > plain["operations_per_step"] > 1e6
+    assert plain["seconds_per_step"] == 2.0
+
+
+def test_page_and_curves(rows, tmp_path):
+    page = (tmp_path / "study" / "study.md").read_text()
+    assert (
+        "| ModalityPairingTrainer | whole_tumor | Dice | 1.000 (1.000 to 1.000) | 0.000 | 0.750 (0.500 to 1.000) |"
+        in page
+    )
+    assert "Smoke scale" in page
+    curves = (tmp_path / "study" / "curves.csv").read_text().splitlines()
+    assert curves[1].startswith("plain nnU-Net,10,0.15")  # seeds .1 and .2
+    assert curves[4].startswith("ModalityPairingTrainer,20,0.3")
+    assert (tmp_path / "study" / "curves.png").stat().st_size > 1000
+
+
+def test_other_numbers_of_steps_are_refused(models, tmp_path):
+    longer = make_model(tmp_path, ModalityPairingTrainer, 2, {"a": tumour()}, epochs=1, pairing_weight=0.1)
+    with pytest.raises(InputError, match="Steps differ"):
+        write_study([*models, longer], tmp_path / "study", num_processes=1)
+    assert not (tmp_path / "study").exists()
+
+
+def test_training_that_has_not_ended_is_refused(models, tmp_path):
+    (models[1] / "fold_0" / "checkpoint_final.pth").rename(models[1] / "fold_0" / "checkpoint_latest.pth")
+    with pytest.raises(InputError, match=r"Plans1__3d/fold_0: no training that has ended"):
+        write_study(models, tmp_path / "study", num_processes=1)
