@@ -192,6 +192,8 @@ def main() -> None:
         "machine": platform.machine(),
         "versions": {name: version(name) for name in ("nnunetv2", "torch", "nnunet_ext")},
         "data": "phantom" if arguments.data is None else arguments.data.name,
+        **({} if arguments.data else {"shape": list(arguments.shape), "test_cases": arguments.test_cases}),
+        "training_cases": len(list((study.raw / "labelsTr").iterdir())) - 1,  # one is nnU-Net's validation set
         "steps": arguments.steps,
         "batch_size": 2,
         "patch_size": list(arguments.patch),
