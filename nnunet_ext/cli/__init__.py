@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from nnunet_ext.cli import check, datasets, missing_modalities, models, plan, scores, setup, workflow
+from nnunet_ext.cli import check, datasets, missing_modalities, models, plan, scores, setup, uncertainty, workflow
 from nnunet_ext.cli.termination import clean_exit_on_sigterm
 from nnunet_ext.errors import UserError
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (setup, plan, models, datasets, check, missing_modalities, scores, workflow):
+for group in (setup, plan, models, datasets, check, missing_modalities, scores, uncertainty, workflow):
     app.add_typer(group.app)
 
 

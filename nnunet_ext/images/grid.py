@@ -93,8 +93,10 @@ def _affine(properties: Mapping[str, Any]) -> np.ndarray | None:
         affine[:-1, -1] = geometry["origin"]
         return affine
     if "nibabel_stuff" in properties:
-        # nibabel's mm are right-anterior-superior
-        return np.diag([-1.0, -1.0, 1.0, 1.0]) @ properties["nibabel_stuff"]["original_affine"]
+        geometry = properties["nibabel_stuff"]
+        # of the axes that the array has: one of nnU-Net's readers turns them. nibabel's mm are right-anterior-superior
+        affine = geometry.get("reoriented_affine", geometry["original_affine"])
+        return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     return None
 
 

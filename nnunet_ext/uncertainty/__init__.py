@@ -1,0 +1,1 @@
+"""What saved probabilities say about themselves: maps, cases to look at, and temperatures that calibrate them."""
