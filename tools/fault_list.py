@@ -23,6 +23,7 @@ class Fault(NamedTuple):
 
 ARCHITECTURES, LOSSES, TRAINERS = "nnunet_ext/architectures", "nnunet_ext/losses", "nnunet_ext/trainers"
 AUGMENTATION, FILES = "nnunet_ext/augmentation", "nnunet_ext/files"
+UNCERTAINTY = "nnunet_ext/uncertainty"
 CONTINUATION = "tests/trainers/test_continuation.py"
 NETWORKS, DISTRIBUTED = "tests/architectures", "tests/test_distributed.py"
 EPOCH = f"{DISTRIBUTED}::test_epoch_is_logged_as_one_process_logs_it"
@@ -35,6 +36,44 @@ FUSION = f"{NETWORKS}/test_attention_fusion_literal.py::test_each_row_of_table_1
 INITIALIZATION = (
     f"{NETWORKS}/test_initialization.py"
     "::test_initialize_draws_the_convolutions_of_each_network_as_he_and_zeroes_their_biases"
+)
+
+UNCERTAINTY_FAULTS = (
+    Fault(
+        "members that doubt alike disagree",
+        f"{UNCERTAINTY}/maps.py",
+        "np.maximum(entropy - expected, 0)",
+        "np.maximum(entropy, 0)",
+        "tests/uncertainty/test_maps.py::test_members_that_both_doubt_share_their_doubt_and_disagree_about_nothing",
+    ),
+    Fault(
+        "a fold is judged with a temperature that it was fitted on",
+        f"{UNCERTAINTY}/calibrate.py",
+        "if other != path",
+        "if other",
+        "tests/uncertainty/test_calibrate.py::test_temperatures_of_all_folds_and_of_all_but_each",
+    ),
+    Fault(
+        "calibration makes a tie of a decision",
+        f"{UNCERTAINTY}/temperature.py",
+        "return _with_decisions_of(probabilities, result, exclusive)",
+        "return result",
+        "tests/uncertainty/test_temperature.py::test_largest_class_stays_the_largest_where_rounding_would_make_a_tie",
+    ),
+    Fault(
+        "a member that lacks a case is let through",
+        f"{UNCERTAINTY}/members.py",
+        "sorted(every - member.cases.keys())",
+        "sorted(member.cases.keys() - every)",
+        "tests/uncertainty/test_estimate.py::test_members_that_do_not_fit_are_refused_and_nothing_is_written",
+    ),
+    Fault(
+        "voxels at a threshold of uncertainty are taken out",
+        "nnunet_ext/evaluation/uncertainty_curves.py",
+        "np.searchsorted(THRESHOLDS, uncertainty)",
+        'np.searchsorted(THRESHOLDS, uncertainty, side="right").clip(0, NUM_POINTS)',
+        "tests/evaluation/test_uncertainty_curves.py::test_only_voxels_above_the_threshold_are_taken_out",
+    ),
 )
 
 SEVERAL_PROCESSES = (
@@ -564,6 +603,7 @@ STUDY_FAULTS = (
 )
 
 FAULTS = (
+    *UNCERTAINTY_FAULTS,
     *SEVERAL_PROCESSES,
     *TRAINING,
     *AUGMENTATIONS,

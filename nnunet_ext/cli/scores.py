@@ -47,6 +47,12 @@ def evaluate(
         Path | None,
         typer.Option("--by-modalities", help="Folder that `nnunet_ext complete` made; splits means by what cases had."),
     ] = None,
+    uncertainty: Annotated[
+        Path | None,
+        typer.Option(
+            "--uncertainty", help="Folder that `nnunet_ext uncertainty` wrote; adds how far it can be trusted."
+        ),
+    ] = None,
     only_predicted: Annotated[
         bool, typer.Option("--only-predicted", help="Score the predicted cases alone, for one fold.")
     ] = False,
@@ -55,7 +61,7 @@ def evaluate(
 ) -> None:
     """Score predictions: Dice, sensitivity, specificity, HD95, volumes; a CSV row a case and region, tables, plots."""
     from nnunet_ext.evaluation.evaluate import evaluate_folders
-    from nnunet_ext.evaluation.markdown import mean_cells, measured_how
+    from nnunet_ext.evaluation.markdown import mean_cells, measured_how, uncertainty_tables
     from nnunet_ext.missing_modalities.presence import read_presence
     from nnunet_ext.tables import text_table
 
@@ -71,6 +77,7 @@ def evaluate(
         images=images,
         other=compare,
         present=read_presence(by_modalities)[1] if by_modalities else None,
+        uncertainty=uncertainty,
         only_predicted=only_predicted,
         num_processes=num_processes,
     )
@@ -78,6 +85,9 @@ def evaluate(
     caption = "\n".join(measured_how(result.summary))
     table = text_table(headings, rows, title="Means over the cases", caption=caption)
     Console().print(table)
+    if "uncertainty" in result.summary:
+        for title, columns, cells in uncertainty_tables(result.summary["uncertainty"]):
+            Console().print(text_table(columns, cells, title=title))
     print(f"Wrote {', '.join(sorted(path.name for path in output.iterdir()))} in {output}")
 
 

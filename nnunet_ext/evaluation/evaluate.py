@@ -22,6 +22,8 @@ from nnunet_ext.evaluation.markdown import summary_as_markdown
 from nnunet_ext.evaluation.overlays import cases_to_show, overlays
 from nnunet_ext.evaluation.summary import summarise
 from nnunet_ext.evaluation.surface_dice import parse_tolerances
+from nnunet_ext.evaluation.uncertainty_figures import curves_figure, expected_dice_figure
+from nnunet_ext.evaluation.uncertainty_scores import score_uncertainty
 from nnunet_ext.files.atomic import atomic_files, atomic_path, check_writable, write_text_atomically
 from nnunet_ext.files.figure import save_figure
 from nnunet_ext.labels.dataset_labels import DatasetLabels, find_dataset_json, read_dataset_labels
@@ -50,6 +52,7 @@ def evaluate_folders(
     images: Path | None = None,
     other: Path | None = None,
     present: Mapping[str, Sequence[str]] | None = None,
+    uncertainty: Path | None = None,
     only_predicted: bool = False,
     num_processes: int | None = None,
 ) -> Evaluation:
@@ -69,6 +72,7 @@ def evaluate_folders(
         images: Folder of the images; with it ``overlays.png`` shows the best, the median and the worst case.
         other: Folder of other predictions for the same cases; with it ``comparison.csv`` holds paired differences.
         present: Case -> names of the modalities that it had; with it ``by_modalities.csv`` splits the means by them.
+        uncertainty: Folder that ``nnunet_ext uncertainty`` wrote about these cases; adds how far it can be trusted.
         only_predicted: Score the cases of ``prediction`` alone, where it is one fold of a cross-validation.
         num_processes: Parallel processes; None takes one a processor, at most 8.
 
@@ -92,6 +96,17 @@ def evaluate_folders(
     comparison = None
     if others:
         comparison = compare(metrics, score(*others).metrics)
+    trust = None
+    if uncertainty is not None:
+        trust = score_uncertainty(
+            uncertainty,
+            references,
+            predictions,
+            labels=labels,
+            metrics=metrics,
+            images=images,
+            num_processes=num_processes,
+        )
     by_modalities = split_by_modalities(metrics, present) if present is not None else None
     shown = cases_to_show(metrics) if images else {}
     overlay = (
@@ -103,6 +118,8 @@ def evaluate_folders(
     summary = {**summarise(metrics, found), "reference": str(reference), "prediction": str(prediction)}
     if comparison is not None:
         summary["comparison"] = {"other": str(other), "differences": json.loads(comparison.to_json(orient="records"))}
+    if trust is not None:
+        summary["uncertainty"] = {"folder": str(uncertainty), **trust.summary()}
     with atomic_files(output) as new:
         write_csv(metrics, new / "metrics.csv")
         write_text_atomically(new / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
@@ -117,6 +134,11 @@ def evaluate_folders(
             save_figure(detection_plot(found), new / "detection.png")
         if comparison is not None:
             write_csv(comparison, new / "comparison.csv")
+        if trust is not None:
+            write_csv(trust.areas, new / "uncertainty_curves.csv")
+            save_figure(curves_figure(trust.curves), new / "uncertainty_curves.png")
+            write_csv(trust.cases, new / "expected_dice.csv")
+            save_figure(expected_dice_figure(trust.cases), new / "expected_dice.png")
         if overlay:
             save_figure(overlay, new / "overlays.png")
     # What an earlier run wrote and this one does not would contradict the new numbers.
@@ -127,6 +149,9 @@ def evaluate_folders(
         (output / "by_modalities.csv").unlink(missing_ok=True)
     if comparison is None:
         (output / "comparison.csv").unlink(missing_ok=True)
+    if trust is None:
+        for name in ("uncertainty_curves.csv", "uncertainty_curves.png", "expected_dice.csv", "expected_dice.png"):
+            (output / name).unlink(missing_ok=True)
     if overlay is None:
         (output / "overlays.png").unlink(missing_ok=True)
     return Evaluation(metrics, summary, comparison)

@@ -57,6 +57,10 @@ def summary_as_markdown(summary: dict[str, Any], comparison: pd.DataFrame | None
     if detection := detection_tables(summary):
         for title, headings, cells in detection:
             parts += [f"## {title}", "", *markdown_table(headings, cells), ""]
+    if "uncertainty" in summary:
+        for title, headings, cells in uncertainty_tables(summary["uncertainty"]):
+            parts += [f"## {title}", "", *markdown_table(headings, cells), ""]
+        parts += [UNCERTAINTY_WORDS, ""]
     headings = ["", "False-positive cases", "False-negative cases", "Both empty"]
     parts += ["## Cases with empty masks", "", *markdown_table(headings, empty), ""]
     if comparison is not None:
@@ -95,6 +99,45 @@ COMPARISON_WORDS = (
     "Paired by case, this result minus the other. Interval: 95 % bootstrap interval of the mean difference (percentile "
     "method, 9999 samples). p: two-sided Wilcoxon signed-rank test, not corrected for the number of rows."
 )
+
+
+UNCERTAINTY_WORDS = (
+    "QU-BraTS: areas under the curves over 41 thresholds of uncertainty, means over the cases; the score is the mean "
+    "of the first and of 1 less the other two. AUROC: how often the expected Dice of a bad case is below that of a "
+    "good one. Intervals: 95 %, percentiles of 9999 bootstrap samples of the cases in which the value is defined."
+)
+
+
+def uncertainty_tables(uncertainty: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, headings and cells of the tables of ``evaluate --uncertainty``.
+
+    Args:
+        uncertainty: From :meth:`nnunet_ext.evaluation.uncertainty_scores.UncertaintyScores.summary`.
+    """
+    areas = {
+        "dice_auc": "Dice left",
+        "filtered_tp_auc": "Filtered true positives",
+        "filtered_tn_auc": f"Filtered true negatives of the {uncertainty['true_negatives_of']}",
+        "qu_score": "QU-BraTS score",
+    }
+    curves = [
+        [f"{row['region']}, {row['map'].replace('_', ' ')}", *(format_number(row[name]) for name in areas)]
+        for row in uncertainty["curves"]
+    ]
+    found = []
+    for row in uncertainty["bad_cases"]:
+        numbers = [str(row["n"]), str(row["num_bad"])]
+        found.append([row["region"], *numbers, *(_with_interval(row, name) for name in ("auroc", "spearman"))])
+    headings = ["", "Cases", f"Dice below {uncertainty['bad_dice']:g}", "AUROC", "Spearman's correlation with Dice"]
+    return [
+        ("Uncertain voxels and mistakes", ["", *areas.values()], curves),
+        ("Expected Dice and bad cases", headings, found),
+    ]
+
+
+def _with_interval(row: dict[str, Any], name: str) -> str:
+    value, low, high = (format_number(row[key]) for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value} ({low} to {high})"
 
 
 def measured_how(summary: dict[str, Any]) -> list[str]:
