@@ -81,6 +81,13 @@ def report(
     match_dice: MatchDice = None,
     min_lesion_mm3: MinLesion = None,
     nsd: NSD = None,
+    uncertainty: Annotated[
+        Path | None,
+        typer.Option("--uncertainty", help="Folder of `nnunet_ext uncertainty` on validation cases: flagged cases."),
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option("--calibration", help="JSON file of `nnunet_ext calibrate`: reliability diagrams.")
+    ] = None,
     num_processes: NumProcesses = None,
 ) -> None:
     """Write one HTML page about trained models: settings, learning curves, scores, overlays."""
@@ -95,6 +102,8 @@ def report(
         hd95_choice=hd95,
         lesions=lesion_settings(lesions, task, match_dice, min_lesion_mm3),
         nsd=nsd or [],
+        uncertainty=uncertainty,
+        calibration=calibration,
         num_processes=num_processes,
     )
     print(f"Wrote {output} about {', '.join(model.name for model in models)}")

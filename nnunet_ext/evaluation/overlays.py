@@ -1,7 +1,7 @@
 """Contours of reference and prediction on the images, for the best, the median and the worst case and any other."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ from matplotlib.lines import Line2D
 from scipy import ndimage
 
 from nnunet_ext.errors import InputError
+from nnunet_ext.evaluation.uncertainty_folder import UncertaintyFolder
+from nnunet_ext.images.map_image import read_map
 from nnunet_ext.images.reader import read_array
 from nnunet_ext.labels.dataset_labels import DatasetLabels, Region, brats_regions
+from nnunet_ext.labels.label_image import read_label_image
 from nnunet_ext.plans.modalities import channel_names, normalise
 
 # Channels in which a region of BraTS shows, the best first: the oedema that the whole tumour adds is bright in FLAIR
@@ -28,6 +31,7 @@ BRATS_COLOURS = {"whole tumor": "limegreen", "tumor core": "red", "enhancing tum
 OTHER_COLOURS = ("red", "limegreen", "gold", "dodgerblue", "magenta", "orange", "white")
 REFERENCE_COLOUR = "cyan"  # beside the prediction; not one of the regions', and no tissue is cyan
 REFERENCE_WORDS = "reference, beside the prediction"
+ENTROPY_WORDS = "entropy, 0 to 1 bit"
 RING = 3  # voxels around a region that it is compared with, where a channel is chosen by contrast
 BACKGROUND = 0.05  # of the range of an image; what is darker all around is cut off
 MARGIN = 4  # voxels around the head
@@ -43,6 +47,7 @@ class Case:
         prediction: ``(Z, Y, X)``.
         aspect: Height of a voxel over its width in an axial slice.
         flips: Turn a slice so that anterior is up and the patient's right is left.
+        entropies: Region -> entropy in [0, 1], ``(Z, Y, X)``; empty without maps of uncertainty.
     """
 
     channels: np.ndarray
@@ -50,6 +55,7 @@ class Case:
     prediction: np.ndarray
     aspect: float
     flips: tuple[slice, slice]
+    entropies: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def cases_to_show(metrics: pd.DataFrame) -> dict[str, str]:
@@ -72,7 +78,7 @@ def cases_to_show(metrics: pd.DataFrame) -> dict[str, str]:
 
 def overlays(
     cases: Mapping[str, str], image_folder: Path, references: Mapping[str, Path], predictions: Mapping[str, Path],
-    labels: DatasetLabels, *, with_legend: bool = True,
+    labels: DatasetLabels, *, with_legend: bool = True, maps: UncertaintyFolder | None = None,
 ) -> Figure:  # fmt: skip
     """A row a case and channel: the image, the reference's contours on it, and the prediction's over the reference's.
 
@@ -86,6 +92,7 @@ def overlays(
         predictions: Case -> label image.
         labels: The data set's labels.
         with_legend: Whether the figure says whose contours are whose; where many are shown, one legend does for all.
+        maps: Maps of uncertainty; adds the entropy beside the prediction, the largest of the regions of the row.
 
     Raises:
         InputError: A file is missing or unreadable, or images and labels differ in shape.
@@ -94,12 +101,15 @@ def overlays(
     rows = []
     for heading, name in cases.items():
         case = _read_case(name, image_folder, reference=references[name], prediction=predictions[name], labels=labels)
+        if maps is not None:
+            case = replace(case, entropies=_read_entropies(name, maps, labels, predictions[name]))
         label = f"{heading}\n{name}" if heading else ""
         rows += [(label, case, channel, regions) for channel, regions in _channel_rows(case, labels, names)]
-    figure = Figure(figsize=(8.4, 2.8 * len(rows) + 0.5 * with_legend), layout="constrained")
+    columns = 3 if maps is None else 4
+    figure = Figure(figsize=(2.8 * columns, 2.8 * len(rows) + 0.5 * with_legend), layout="constrained")
     colours = region_colours(labels)
     for axes_of_row, (label, case, channel, regions) in zip(
-        figure.subplots(len(rows), 3, squeeze=False), rows, strict=True
+        figure.subplots(len(rows), columns, squeeze=False), rows, strict=True
     ):
         _draw_row(axes_of_row, case, channel=channel, name=names[channel], regions=regions, colours=colours)
         axes_of_row[0].set_ylabel(label, fontsize=9)
@@ -194,10 +204,14 @@ def _draw_row(
 ) -> None:
     together = Region("", tuple({label for region in regions for label in region.labels}))
     masks = [together.mask(label_map) for label_map in (case.reference, case.prediction)]
+    entropy = np.max([case.entropies[region.name] for region in regions], axis=0) if case.entropies else None
     index = _slice_to_show(*masks)
+    if entropy is not None and not masks[0].any() and not masks[1].any():
+        index = int(entropy.sum(axis=(1, 2)).argmax())
     box = head_box(case.channels[:, index], masks[0][index] | masks[1][index])
     image = case.channels[channel, index][box][case.flips]
-    for axes, title in zip(axes_of_row, (name, f"{name}: reference", f"{name}: prediction"), strict=True):
+    titles = [name, f"{name}: reference", f"{name}: prediction", *([ENTROPY_WORDS] if entropy is not None else [])]
+    for axes, title in zip(axes_of_row, titles, strict=True):
         axes.imshow(
             image,
             cmap="gray",
@@ -207,6 +221,10 @@ def _draw_row(
         )
         axes.set(xticks=[], yticks=[])
         axes.set_title(title, fontsize=12)  # legible on a phone, too
+    if entropy is not None:
+        values = entropy[index][box][case.flips]
+        # opaque where it is uncertain, so that the image shows where it is not
+        axes_of_row[3].imshow(values, cmap="inferno", vmin=0, vmax=1, alpha=np.sqrt(values), aspect=case.aspect)
     for region in regions:
         reference, prediction = (
             region.mask(label_map[index])[box][case.flips] for label_map in (case.reference, case.prediction)
@@ -235,6 +253,17 @@ def _read_case(name: str, folder: Path, reference: Path, prediction: Path, label
     spacing = properties["spacing"]
     reference_map, predicted_map = maps
     return Case(channels, reference_map, predicted_map, aspect=spacing[1] / spacing[2], flips=_flips(properties))
+
+
+def _read_entropies(
+    name: str, maps: UncertaintyFolder, labels: DatasetLabels, prediction: Path
+) -> dict[str, np.ndarray]:
+    grid = read_label_image(prediction, labels.content).grid
+    shape = (1,) * (3 - len(grid.shape)) + grid.shape
+    return {
+        region.name: read_map(maps.map_file("entropy", region.name, name), grid).reshape(shape) / maps.largest
+        for region in labels.regions
+    }
 
 
 def _read_channels(files: list[Path], labels: DatasetLabels) -> tuple[np.ndarray, dict[str, Any]]:

@@ -13,9 +13,9 @@ from nnunet_ext.evaluation.case import read_pair
 from nnunet_ext.evaluation.case_scores import BAD_DICE, case_score_statistics
 from nnunet_ext.evaluation.uncertainty_curves import Curves, curves
 from nnunet_ext.evaluation.uncertainty_folder import UncertaintyFolder, read_uncertainty_folder
+from nnunet_ext.images.map_image import read_map
+from nnunet_ext.images.reader import read_array
 from nnunet_ext.labels.dataset_labels import DatasetLabels
-from nnunet_ext.labels.label_image import read_array
-from nnunet_ext.labels.map_image import read_map
 from nnunet_ext.parallel import map_cases
 
 MAPS = ("entropy", "mutual_information")  # of those that there are

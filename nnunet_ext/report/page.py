@@ -35,6 +35,7 @@ from nnunet_ext.plans.network_entry import PlansError, resolved_configuration
 from nnunet_ext.report.cases import case_overlays, case_table
 from nnunet_ext.report.learning_curves import learning_curves
 from nnunet_ext.report.section import Cell, Picture, Section, Table, picture
+from nnunet_ext.report.uncertainty import ScoredFiles, uncertainty_section
 from nnunet_ext.trained.model_folder import (
     TrainedModel,
     find_model_folders,
@@ -60,6 +61,8 @@ def write_report(
     hd95_choice: HD95Choice = "pooled",
     lesions: LesionSettings | None = None,
     nsd: Sequence[str] = (),
+    uncertainty: Path | None = None,
+    calibration: Path | None = None,
     num_processes: int | None = None,
 ) -> list[TrainedModel]:
     """Write the report; it needs no other file and no network.
@@ -73,6 +76,8 @@ def write_report(
         hd95_choice: ``"pooled"``, ``"directed"`` or ``"both"``.
         lesions: How to score lesions; None does not.
         nsd: Tolerances of the surface Dice, see :func:`nnunet_ext.evaluation.surface_dice.parse_tolerances`.
+        uncertainty: Folder that ``nnunet_ext uncertainty`` wrote about the validation cases, or None.
+        calibration: File that ``nnunet_ext calibrate`` wrote, or None.
         num_processes: Parallel processes; None takes one a processor, at most 8.
 
     Returns:
@@ -85,7 +90,7 @@ def write_report(
         raise InputError(f"{output}: must be a file in a folder that exists.")
     models = [read_model(folder, reference) for folder in find_model_folders(results)]
     names = _short_names(models)
-    sections, scores = [], {}
+    sections, scores, drawn = [], {}, []
     for index, model in enumerate(models):
         section = Section(names[index], f"model-{index}")
         _describe(model, section)
@@ -95,7 +100,9 @@ def write_report(
             scores[index] = found.metrics
             _add_scores(section, found)
             _add_cases(model, section, found.metrics, images, *files)
+            drawn.append(ScoredFiles(model.labels, *files, _image_folder(model, images)))
         sections.append(section)
+    certainty = uncertainty_section(uncertainty, calibration, drawn)
     together = _compared(models, names, scores)
     template = Environment(
         loader=PackageLoader("nnunet_ext.report"), autoescape=True, undefined=StrictUndefined
@@ -103,7 +110,7 @@ def write_report(
     page = template.render(
         title=names[0] if len(models) == 1 else f"{len(models)} trained models",
         overview=_overview(models, names, scores),
-        sections=[*_repeated(models, names, scores), *together, *sections],
+        sections=[*_repeated(models, names, scores), *together, *([certainty] if certainty else []), *sections],
         made=f"nnunet_ext {__version__}, {datetime.now():%Y-%m-%d %H:%M}",
     )
     write_text_atomically(output, page)
@@ -233,7 +240,7 @@ def _add_cases(
     predictions: dict[str, Path],
 ) -> None:
     """Table of the cases, with links to overlays where there are images."""
-    folder = images or nnunet_folder("nnUNet_raw", model.dataset, "imagesTr")
+    folder = _image_folder(model, images)
     pictures: dict[str, Picture] = {}
     if folder is None:
         section.notes.append("No overlays: the images were not found. Set nnUNet_raw or name their folder (--images).")
@@ -244,6 +251,10 @@ def _add_cases(
         section.notes += problems
     section.overlays, section.legend = list(pictures.values()), region_colours(model.labels)
     section.cases = case_table(metrics, {case: shown.anchor for case, shown in pictures.items()})
+
+
+def _image_folder(model: TrainedModel, images: Path | None) -> Path | None:
+    return images or nnunet_folder("nnUNet_raw", model.dataset, "imagesTr")
 
 
 def _compared(models: Sequence[TrainedModel], names: Sequence[str], scores: dict[int, pd.DataFrame]) -> list[Section]:

@@ -76,6 +76,8 @@ class Section:
     how: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     plots: list[Picture] = field(default_factory=list)
+    diagrams: list[Picture] = field(default_factory=list)
+    flagged: Table | None = None
     cases: Table | None = None
     overlays: list[Picture] = field(default_factory=list)
     legend: dict[str, str] = field(default_factory=dict)

@@ -6,7 +6,10 @@ from label_cases import BRATS_DATASET, PLAIN_DATASET, tumour, write_dataset_json
 from matplotlib.colors import to_hex
 
 from nnunet_ext.evaluation.overlays import channel_of, head_box, overlays, region_colours
+from nnunet_ext.evaluation.uncertainty_folder import UncertaintyFolder
+from nnunet_ext.images.map_image import write_map
 from nnunet_ext.labels.dataset_labels import read_dataset_labels
+from nnunet_ext.labels.label_image import read_label_image
 
 FOUR = ("T1", "T1Gd", "T2", "T2-FLAIR")
 
@@ -69,3 +72,26 @@ def test_contours_lie_around_the_regions_and_fill_nothing(brats, tmp_path):
     assert [to_hex(line.get_edgecolor()) for line in prediction.collections] == [to_hex("limegreen"), to_hex("cyan")]
     own, dotted = (line.get_paths()[0].get_extents() for line in prediction.collections)
     assert own.x0 - dotted.x0 == 1
+
+
+def test_entropy_stands_beside_the_prediction_in_the_same_slice(brats, tmp_path):
+    images = write_folder(tmp_path / "images", {})
+    for channel in range(2):
+        write_image(images / f"a_{channel:04d}.nii.gz", (tumour() > 0) * np.float32(9) + 1)
+    files = {"a": write_folder(tmp_path / "ref", {"a": tumour()}) / "a.nii.gz"}
+    predicted = {"a": write_folder(tmp_path / "pred", {"a": tumour(1)}) / "a.nii.gz"}
+    maps = UncertaintyFolder(tmp_path / "unc", tuple(region.name for region in brats.regions), 100)
+    grid = read_label_image(files["a"], brats.content).grid
+    for index, region in enumerate(brats.regions):
+        file = maps.map_file("entropy", region.name, "a")
+        file.parent.mkdir(parents=True)
+        write_map(file, np.full(grid.shape, 20 * (index + 1), np.uint8), grid)
+    figure = overlays({"": "a"}, images, files, predicted, brats, maps=maps)
+    assert [axes.get_title() for axes in figure.axes][3] == "entropy, 0 to 1 bit"
+    assert len(figure.axes) == 8
+    # FLAIR has the whole tumour alone; T1ce core and enhancing tumour, of which the less certain one shows
+    for axes, value in ((figure.axes[3], 0.2), (figure.axes[7], 0.6)):
+        plain_image, entropy = axes.images
+        np.testing.assert_allclose(entropy.get_array(), value)
+        assert entropy.get_array().shape == plain_image.get_array().shape
+        assert entropy.get_clim() == (0, 1)

@@ -10,8 +10,8 @@ from label_cases import PLAIN_DATASET, write_dataset_json, write_folder, write_i
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.evaluate import evaluate_folders
 from nnunet_ext.evaluation.uncertainty_folder import UncertaintyFolder, read_uncertainty_folder
+from nnunet_ext.images.map_image import write_map
 from nnunet_ext.labels.label_image import read_label_image
-from nnunet_ext.labels.map_image import write_map
 
 WRITTEN = ["expected_dice.csv", "expected_dice.png", "uncertainty_curves.csv", "uncertainty_curves.png"]
 GOOD, BAD = "good", "bad"

@@ -5,12 +5,14 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from label_cases import tumour, write_folder, write_image
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.lesions import LesionSettings
+from nnunet_ext.evaluation.uncertainty_folder import UncertaintyFolder
 from nnunet_ext.report.learning_curves import learning_curves
 from nnunet_ext.report.page import write_report
 from nnunet_ext.testing import Case
@@ -24,6 +26,8 @@ from nnunet_ext.trainers import (
     health,
 )
 from nnunet_ext.trainers.health_findings import PATIENCE
+from nnunet_ext.uncertainty.calibration_file import Calibration, HeldOut
+from nnunet_ext.uncertainty.calibration_tally import NUM_BINS, Reliability
 
 LOG = {"train_losses": [0.2, -0.1], "val_losses": [0.3, 0.0], "ema_fg_dice": [0.1, 0.2], "lrs": [0.01, 0.005]}
 COMPONENTS = {"loss_segmentation": [0.3, 0.1], "loss_modality_pairing": [-0.2, -0.4]}
@@ -359,3 +363,62 @@ def test_models_trained_otherwise_are_no_repeated_runs(tmp_path):
     make_model(tmp_path, {"a": tumour()}, plans_name="Run1", settings={"num_epochs": 7})
     make_model(tmp_path, {"a": tumour()}, plans_name="Run1", trainer="nnUNetTrainer")
     assert "Repeated runs" not in report(tmp_path)
+
+
+def write_certainty(folder, cases):
+    """What `nnunet_ext uncertainty` and `nnunet_ext calibrate` write, for cases with their expected Dice."""
+    regions = [name for name in CASE.dataset_json["labels"] if name != "background"]
+    maps = UncertaintyFolder(folder / "certainty", tuple(regions), 1)
+    rows = []
+    for case, expected in cases.items():
+        for region in regions:
+            file = maps.map_file("entropy", region, case)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_image(file, np.full(tumour().shape, 0.5, np.float32))
+            row = {"case": case, "region": region, "volume": 7.0, "volume_low": 6.0, "volume_high": 9.5}
+            rows.append(row | {"expected_dice": expected, "mean_confidence": 0.8, "flagged": expected < 0.7})
+    pd.DataFrame(rows).to_csv(maps.folder / "cases.csv", index=False)
+    (maps.folder / "uncertainty.json").write_text(json.dumps({"regions": regions, "largest": 1}))
+    one = Reliability(0.125, 0.25, 0.375, [50] * NUM_BINS, [0.5] * NUM_BINS, [0.4] * NUM_BINS)
+    calibration = Calibration(
+        nnunet_ext="0",
+        regions=regions,
+        exclusive=False,
+        temperatures=[1.5] * len(regions),
+        folds=[],
+        held_out={region: HeldOut(before=one, after=one._replace(ece=0.0625)) for region in regions},
+        voxels=1234,
+        margin=10,
+        without_foreground=[],
+    )
+    (folder / "calibration.json").write_text(calibration.model_dump_json())
+    return {"uncertainty": maps.folder, "calibration": folder / "calibration.json"}
+
+
+def test_flagged_cases_stand_beside_their_entropy_and_diagrams_above_them(tmp_path):
+    predictions = {"sure": tumour(), "unsure": tumour(2), "lost": tumour(3)}
+    make_model(tmp_path, predictions)
+    for case in ("sure", "unsure"):
+        for channel in range(4):
+            write_image(tmp_path / "images" / f"{case}_{channel:04d}.nii.gz", tumour().astype(np.float32))
+    certainty = write_certainty(tmp_path, {"sure": 0.9, "unsure": 0.6, "lost": 0.2})
+    page = report(tmp_path, images=tmp_path / "images", **certainty)
+    section = page.split('<section id="uncertainty">')[1].split("</section>")[0]
+    assert section.count('alt="Reliability diagrams') == 1
+    assert "whole_tumor, calibrated</th><td>0.062</td><td>0.250</td><td>0.375</td>" in section
+    assert "Temperature of whole_tumor: 1.50" in section
+    table = section.split("Cases to look at")[1].split("</table>")[0]
+    assert "2 of 3 cases are flagged" in table
+    rows = [re.sub("<[^>]*>", "|", row) for row in re.findall("<tr><th scope=.row.>.*?</tr>", table)]
+    assert [row.strip("|").split("|")[0] for row in rows] == ["lost"] * 3 + ["unsure"] * 3
+    assert "6.000 to 9.500" in rows[0]
+    assert set(re.findall(r'href="#(uncertainty-case-\d)">(\w+)', table)) == {("uncertainty-case-1", "unsure")}
+    assert re.findall(r'<figure class="overlay" id="(.*?)"><figcaption>(.*?)<', section) == [
+        ("uncertainty-case-1", "unsure, with the entropy")
+    ]
+    assert re.search(r"No picture of lost: .*lost_0000\.nii\.gz: no such file", section)
+
+
+def test_page_without_uncertainty_says_nothing_about_it(tmp_path):
+    make_model(tmp_path, {"a": tumour()})
+    assert "How sure the models are" not in report(tmp_path)
