@@ -44,7 +44,7 @@ while [ $# -gt 0 ]; do if [ "$1" = -o ]; then output="$2"; fi; shift; done
 case "$output" in
     best) mkdir best best/crossvalidation; printf '{MODELS[1]}\\n{MODELS[0]}\\n' > best/models.txt ;;
     report.html) touch report.html ;;
-    scores/*) mkdir -p "$output" ;;
+    scores/*|predictions/uncertainty/*) mkdir -p "$output" ;;
 esac
 """
 WRITES_FOLDER = """
@@ -73,7 +73,8 @@ class Stage:
         trainers = [model.split("__")[0] for model in MODELS]
         write_workflow(self.folder, WorkflowChoices("137", trainers, folds=(0, 1), device="cpu"), environment)
         config = self.folder / "config.yaml"
-        config.write_text(config.read_text().replace("train: {threads: 12", "train: {threads: 1"))
+        text = config.read_text().replace("train: {threads: 12", "train: {threads: 1")
+        config.write_text(text.replace("uncertainty: false", "uncertainty: true"))
         with zipfile.ZipFile(f"{self.calls_file}.zip", "w") as archive:
             archive.writestr("data", "checkpoint")
         (root / "bin").mkdir()
@@ -153,6 +154,11 @@ def test_members_of_the_best_ensemble_are_averaged_and_post_processed(stage):
     assert stage.calls("nnUNetv2_ensemble") == [f"nnUNetv2_ensemble -i {members} -o predictions/ensembles/best -np 2"]
     (call,) = stage.calls("nnUNetv2_apply_postprocessing")
     assert "-i predictions/ensembles/best -o predictions/final -pp_pkl_file best/postprocessing.pkl" in call
+
+
+def test_members_of_the_best_ensemble_are_compared(stage):
+    members = " ".join(f"predictions/models/{model}" for model in MODELS[::-1])
+    assert stage.calls("uncertainty") == [f"uncertainty -i {members} -o predictions/uncertainty/best -np 2"]
 
 
 def test_nothing_is_left_to_do(stage):

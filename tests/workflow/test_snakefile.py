@@ -211,6 +211,19 @@ def test_further_ensembles_are_made_and_scored(folder):
     assert "scores/test/ensembles/both" in output
 
 
+def test_uncertainty_is_estimated_for_every_ensemble_and_judged_with_its_scores(folder):
+    edit(folder, "ensembles: {}", f"ensembles: {json.dumps({'both': [PAIRING, PLAIN]})}")
+    assert not {"uncertainty", "uncertainty_best"} & set(counts(dry_run(folder)))
+    edit(folder, "uncertainty: false", "uncertainty: true")
+    output = dry_run(folder)
+    assert (counts(output)["uncertainty"], counts(output)["uncertainty_best"]) == (1, 1)
+    members = f"predictions/models/{PAIRING} predictions/models/{PLAIN}"
+    assert f"nnunet_ext uncertainty -i {members} -o predictions/uncertainty/both -np 8" in output
+    for name in ("best", "both"):
+        assert f"-o scores/test/ensembles/{name} --uncertainty predictions/uncertainty/{name} " in output
+    assert output.count(" --uncertainty ") == 2  # models alone and the post-processed result have no maps
+
+
 def test_resources_of_a_rule_reach_the_executor(folder):
     edit(folder, "runtime: 2880, gpu: 1}", "runtime: 600, gpu: 2, slurm_partition: big}")
     output = dry_run(folder, f"done/train/{PLAIN}/fold_0", "--resources", "gpu=2")

@@ -51,7 +51,12 @@ def test_settings_hold_what_was_chosen(tmp_path, environment):
 def test_one_model_needs_no_ensembling(tmp_path, environment):
     write_workflow(tmp_path, WorkflowChoices("Dataset137_BraTS", ["nnUNetTrainer"]), environment)
     assert config(tmp_path)["ensembling"] is False
-    assert config(tmp_path)["prediction"] == {"images": None, "reference": None, "ensembles": {}}
+    assert config(tmp_path)["prediction"] == {
+        "images": None,
+        "reference": None,
+        "ensembles": {},
+        "uncertainty": False,
+    }
 
 
 def test_references_belong_to_the_test_images_of_the_data_set(tmp_path, environment):
