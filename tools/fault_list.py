@@ -446,9 +446,16 @@ FILE_FAULTS = (
     Fault(
         "validation does not ask who else works on the fold",
         f"{TRAINERS}/base.py",
-        "        self._lock_fold()\n        super().perform_actual_validation(save_probabilities)",
-        "        super().perform_actual_validation(save_probabilities)",
+        "        self._lock_fold()\n        if self.is_ddp:",
+        "        if self.is_ddp:",
         "tests/trainers/test_base.py::test_fold_in_training_is_refused_before_anything_is_written",
+    ),
+    Fault(
+        "validation of several ranks waits for a rank without cases",
+        f"{TRAINERS}/base.py",
+        "            self.network.broadcast_buffers = False",
+        "            pass",
+        "tests/trainers/test_base.py::test_ranks_do_not_wait_for_each_other_in_the_passes_of_validation",
     ),
     Fault(
         "workers of data loaders go on after their training was killed",

@@ -266,7 +266,7 @@ class MethodTrainer(HostTrainer):
     def on_train_start(self) -> None:
         """Start the training as nnU-Net does, where no other process trains this fold and a checkpoint has room.
 
-        nnU-Net replaces the plans beside the models first; on a full disk it would leave none, for no fold.
+        nnU-Net replaces the plans beside the models of all folds first, and a full disk may cut them off.
 
         Raises:
             TrainingError: Another process trains this fold.
@@ -290,6 +290,9 @@ class MethodTrainer(HostTrainer):
             TrainingError: One does.
         """
         self._lock_fold()
+        if self.is_ddp:
+            # A rank without a case of its own waits for the others, which would wait for it at their first pass.
+            self.network.broadcast_buffers = False
         super().perform_actual_validation(save_probabilities)
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:

@@ -14,6 +14,8 @@ import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from other_process import holding
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nnunet_ext.errors import InputError
@@ -250,6 +252,21 @@ def test_fold_in_training_is_refused_before_anything_is_written(method, trainer)
         assert set(folder.rglob("*")) == before
         trainer.local_rank = 1  # the first rank has the lock
         trainer._lock_fold()
+
+
+def test_ranks_do_not_wait_for_each_other_in_the_passes_of_validation(trainer, monkeypatch):
+    """Modality pairing has buffers, which DDP sends to all ranks before the first pass."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        trainer.network = DistributedDataParallel(trainer.network)
+        trainer.is_ddp = True
+        sends = [trainer.network.will_sync_module_buffers()]
+        validate = lambda self, save: sends.append(self.network.will_sync_module_buffers())  # noqa: E731
+        monkeypatch.setattr(nnUNetTrainer, "perform_actual_validation", validate)
+        trainer.perform_actual_validation()
+    finally:
+        dist.destroy_process_group()
+    assert sends == [True, False]
 
 
 def test_full_disk_is_seen_before_nnunet_replaces_the_plans_of_all_folds(trainer, monkeypatch):
