@@ -218,7 +218,7 @@ NETWORK_FAULTS = (
     Fault(
         "validation with deep supervision does not see the gate",
         f"{ARCHITECTURES}/host_unet.py",
-        old="finest = self._gated(finest, self._slice_logits(features, x))",
+        old="finest = self._gated_if_wanted(finest, self._slice_logits(features, x))",
         new="self._slice_logits(features, x)",
         test=f"{NETWORKS}/test_host_unet.py::test_with_deep_supervision_the_finest_logits_are_gated_in_validation",
     ),
@@ -609,6 +609,25 @@ STUDY_FAULTS = (
     ),
 )
 
+SLICES = "nnunet_ext/trained/slice_probabilities.py"
+SLICE_FAULTS = (
+    Fault(
+        "slices are counted along the network's axis, not the file's",
+        SLICES,
+        'file_axis = model.plans["transpose_forward"][axis]',
+        "file_axis = axis",
+        "tests/trained/test_slices.py::test_gate_by_hand",
+    ),
+    Fault(
+        "probabilities of folds are averaged, not logits",
+        SLICES,
+        "torch.sigmoid(slice_logits.mean(plane)).numpy()",
+        "torch.stack([torch.sigmoid(m[(slice(None), *unpad[1:])][-len(regions) :]) for m in means])"
+        ".mean(0).mean(plane).numpy()",
+        "tests/trained/test_slices.py::test_folds_are_averaged_as_logits",
+    ),
+)
+
 FAULTS = (
     *UNCERTAINTY_FAULTS,
     *SEVERAL_PROCESSES,
@@ -620,4 +639,5 @@ FAULTS = (
     *FILE_FAULTS,
     *HEALTH_FAULTS,
     *STUDY_FAULTS,
+    *SLICE_FAULTS,
 )

@@ -288,5 +288,5 @@ class HostUNet(SliceNetwork):
         features = self.head_features(x)
         finest, *coarser = self.training_logits(features, x.shape[2:])
         if self._wants_slices:
-            finest = self._gated(finest, self._slice_logits(features, x))
+            finest = self._gated_if_wanted(finest, self._slice_logits(features, x))
         return [finest, *coarser]

@@ -104,37 +104,56 @@ class SliceNetwork(MethodNetwork):
         finally:
             self._one_classified_pass = False
 
-    def _predict(self, x: Tensor) -> Tensor:
-        if self.mirror_axes and not self._one_classified_pass:
-            logits, slice_logits = self._mirrored_passes(x)
-        else:
-            logits, slice_logits = self._pass(x)
-        return self._gated(logits, slice_logits)
+    def logits_before_gate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and slice logits of eval mode, averaged over its mirrored passes; with the gate off as well.
 
-    def _gated(self, logits: Tensor, slice_logits: Tensor | None) -> Tensor:
-        if slice_logits is None or not self.gate_slices:
-            return logits
+        Args:
+            x: Image ``(B, input_channels, *spatial)``.
+
+        Returns:
+            ``(B, C, *spatial)`` and ``(B, R, slices)``.
+
+        Raises:
+            ValueError: There is no classifier.
+        """
+        logits, slice_logits = self._passes(x, classify=True)
+        if slice_logits is None:
+            raise ValueError("This network has no slice classifier.")
+        return logits, slice_logits
+
+    def gated(self, logits: Tensor, slice_logits: Tensor) -> Tensor:
+        """Logits in which slices that the classifier calls negative are empty; both as before the gate."""
         return gate_logits(logits, slice_logits, slice_axis=self.slice_axis, regions=self.regions, rule=self.gate_rule)
+
+    def _predict(self, x: Tensor) -> Tensor:
+        passes = self._pass if self._one_classified_pass else self._passes
+        return self._gated_if_wanted(*passes(x, classify=self._wants_slices))
+
+    def _gated_if_wanted(self, logits: Tensor, slice_logits: Tensor | None) -> Tensor:
+        return self.gated(logits, slice_logits) if self.gate_slices and slice_logits is not None else logits
 
     @property
     def _wants_slices(self) -> bool:
         """Whether eval mode computes the classifier."""
         return self.classifier is not None and (self.gate_slices or self._one_classified_pass)
 
-    def _pass(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits, and slice logits where they are wanted."""
+    def _passes(self, x: Tensor, classify: bool) -> tuple[Tensor, Tensor | None]:
+        return self._mirrored_passes(x, classify) if self.mirror_axes else self._pass(x, classify)
+
+    def _pass(self, x: Tensor, classify: bool) -> tuple[Tensor, Tensor | None]:
+        """Logits, and slice logits where they are wanted and there is a classifier."""
         features = self.head_features(x)
         logits = self.final_logits(features, x.shape[2:])
-        return logits, self._slice_logits(features, x) if self._wants_slices else None
+        return logits, self._slice_logits(features, x) if classify and self.classifier is not None else None
 
     @torch.compiler.disable(recursive=False)  # the passes are compiled, once, not all of them in one graph
-    def _mirrored_passes(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _mirrored_passes(self, x: Tensor, classify: bool) -> tuple[Tensor, Tensor | None]:
         """Mean over the passes mirrored along each combination of axes, of logits and of slice logits."""
         mirrored = [axes for n in range(len(self.mirror_axes) + 1) for axes in combinations(self.mirror_axes, n)]
         total, slice_total = None, None
         for axes in mirrored:
             spatial = [2 + axis for axis in axes]
-            logits, slice_logits = self._pass(x.flip(spatial))
+            logits, slice_logits = self._pass(x.flip(spatial), classify)
             # eight half-precision maps are summed in float32
             logits = at_least_float32(logits.flip(spatial))
             total = logits if total is None else total + logits

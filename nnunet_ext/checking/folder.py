@@ -9,9 +9,9 @@ from nnunet_ext.checking.labels import check_labels
 from nnunet_ext.checking.training_files import TrainingFiles, complete_shapes, read_training_data, reader_of
 from nnunet_ext.checking.unlike_training import FEWEST_CASES, TrainingData, unlike_training
 from nnunet_ext.errors import InputError
+from nnunet_ext.files.channel_files import labelled_cases, sort_files
 from nnunet_ext.images.case_check import CaseCheck, Finding, check_case
 from nnunet_ext.labels.dataset_labels import DatasetLabels, dataset_labels
-from nnunet_ext.missing_modalities.channel_files import labelled_cases, sort_files
 from nnunet_ext.missing_modalities.presence import PRESENCE_FILE, read_presence
 from nnunet_ext.parallel import map_cases
 

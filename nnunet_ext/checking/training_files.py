@@ -9,11 +9,11 @@ import numpy as np
 
 from nnunet_ext.checking.unlike_training import TrainingData, read_fingerprint
 from nnunet_ext.errors import InputError
+from nnunet_ext.files.channel_files import sort_files
 from nnunet_ext.files.dataset_json import read_dataset_json
 from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.images.case_check import check_case
 from nnunet_ext.images.reader import read_image
-from nnunet_ext.missing_modalities.channel_files import sort_files
 from nnunet_ext.parallel import map_cases
 from nnunet_ext.plans.modalities import channel_names
 

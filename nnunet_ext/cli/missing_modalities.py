@@ -68,7 +68,7 @@ def subsets(
     """Predict from every subset of the modalities: a table of Dice, and what each modality is worth."""
     from nnunet_ext.missing_modalities.subset_scores import score_subsets
     from nnunet_ext.missing_modalities.subset_table import subset_cells
-    from nnunet_ext.missing_modalities.subsets import PredictionChoices
+    from nnunet_ext.trained.loaded_model import PredictionChoices
 
     on = torch_device(device)
     choices = PredictionChoices(

@@ -1,4 +1,4 @@
-"""Commands on trained models: ``strip``, ``attention``, ``report``."""
+"""Commands on trained models: ``strip``, ``attention``, ``slices``, ``report``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -62,6 +62,29 @@ def attention(
     print(f"Wrote {output} (slice {drawn})")
     if reference is not None:
         print(f"Dice, all classes as one: {case.dice(drawn):.3f} in the slice, {case.dice():.3f} in the case")
+
+
+@app.command()
+def slices(
+    model: Annotated[Path, typer.Argument(metavar="MODEL_FOLDER", help="TRAINER__PLANS__CONFIGURATION folder.")],
+    images: Annotated[Path, typer.Option("-i", "--images", help="Folder of images, as for nnUNetv2_predict.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write; must not exist, or be empty.")],
+    fold: Annotated[list[str] | None, typer.Option("-f", "--fold", help="Repeatable. Default: all folds.")] = None,
+    checkpoint: Annotated[str, typer.Option("-chk", "--checkpoint", help="Checkpoint.")] = FINAL,
+    device: Device = "cuda",
+) -> None:
+    """Write what a slice classifier says of every slice, and what its gate removes, as CSV and figures."""
+    from nnunet_ext.trained.loaded_model import PredictionChoices
+    from nnunet_ext.trained.slices import TABLE, write_slices
+
+    on = torch_device(device)
+    choices = PredictionChoices(str(model.resolve()), folds=tuple(fold) if fold else None, checkpoint=checkpoint)
+    for case, found in write_slices(choices, images, output, on).items():
+        counts = ", ".join(
+            f"{region} {emptied}" for region, emptied in zip(found.regions, found.emptied.sum(1), strict=True)
+        )
+        print(f"{case}  slices emptied by the gate: {counts}")
+    print(f"Wrote {TABLE} and a figure a case in {output}")
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """nnU-Net's way from files to a prediction: preprocessing, tiles, loaded models, export."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunet_ext.host.plans import ConfigurationManager, PlansManager
+from nnunet_ext.host.torch_internals import uncompiled
 
 
 class Preprocessed(NamedTuple):
@@ -102,7 +103,7 @@ class LoadedModel:
     @property
     def network(self) -> nn.Module:
         """The network, whose weights are those of a fold while it predicts."""
-        return self.predictor.network
+        return uncompiled(self.predictor.network)
 
     @property
     def is_second_stage(self) -> bool:
@@ -113,6 +114,50 @@ class LoadedModel:
         """Images of a case as ``(C, Z, Y, X)``, and what export needs."""
         reader = self.predictor.plans_manager.image_reader_writer_class()
         return reader.read_images([str(file) for file in files])
+
+    @property
+    def patch_size(self) -> tuple[int, ...]:
+        """Voxels of a tile."""
+        return tuple(self.predictor.configuration_manager.patch_size)
+
+    @property
+    def outer_mirror_axes(self) -> tuple[int, ...]:
+        """Spatial axes along which nnU-Net mirrors what it gives the network."""
+        return tuple(self.predictor.allowed_mirroring_axes or ()) if self.predictor.use_mirroring else ()
+
+    def networks(self) -> Iterator[nn.Module]:
+        """The network in eval mode and on its device, with the weights of one fold after the other."""
+        network = self.network.to(self.predictor.device).eval()
+        for weights in self.predictor.list_of_parameters:
+            network.load_state_dict(weights)
+            yield network
+
+    def preprocess(self, images: np.ndarray, properties: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        """A case as the network sees it, ``(C, Z, Y, X)``, and what export needs.
+
+        Args:
+            images: ``(C, Z, Y, X)`` float32, as read.
+            properties: As read; changed.
+        """
+        plans, configuration = self.predictor.plans_manager, self.predictor.configuration_manager
+        with redirect_stdout(StringIO()):  # nnU-Net tells its progress
+            preprocessor = configuration.preprocessor_class(verbose=False)
+            case = preprocessor.run_case_npy(images, None, properties, plans, configuration, self.dataset_json)
+        return torch.from_numpy(case[0]).float().contiguous(), case[2]
+
+    def labels(self, logits: Tensor, properties: dict[str, Any]) -> np.ndarray:
+        """Label map on the grid of the files, ``(Z, Y, X)`` as read.
+
+        Args:
+            logits: On the grid that the network sees.
+            properties: From :meth:`preprocess`.
+        """
+        from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+
+        plans, configuration = self.predictor.plans_manager, self.predictor.configuration_manager
+        return convert_predicted_logits_to_segmentation_with_correct_shape(
+            logits.numpy(), plans, configuration, plans.get_label_manager(self.dataset_json), properties
+        )
 
     def predict(self, images: np.ndarray, properties: dict[str, Any], stem: Path) -> None:
         """Preprocess a case, predict it and write the segmentation.
@@ -125,10 +170,7 @@ class LoadedModel:
         from nnunetv2.inference.export_prediction import export_prediction_from_logits
 
         plans, configuration = self.predictor.plans_manager, self.predictor.configuration_manager
-        with redirect_stdout(StringIO()):  # nnU-Net tells its progress
-            preprocessor = configuration.preprocessor_class(verbose=False)
-            case = preprocessor.run_case_npy(images, None, properties, plans, configuration, self.dataset_json)
-            data, _, properties = case
-            logits = self.predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data).float().contiguous())
-            array = logits.cpu().numpy()
+        data, properties = self.preprocess(images, properties)
+        with redirect_stdout(StringIO()):
+            array = self.predictor.predict_logits_from_preprocessed_data(data).cpu().numpy()
             export_prediction_from_logits(array, properties, configuration, plans, self.dataset_json, str(stem))

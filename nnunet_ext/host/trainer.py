@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoDA import nnUNetTrainerNoDA
-from torch._dynamo import OptimizedModule
+
+from nnunet_ext.host.torch_internals import uncompiled
 
 __all__ = [
     "DeepSupervisionWrapper",
@@ -55,8 +56,7 @@ class HostTrainer(nnUNetTrainer):
     @property
     def unwrapped_network(self) -> Any:
         """The network itself, out of DDP's and torch.compile's wrappers."""
-        network = self.network.module if self.is_ddp else self.network
-        return network._orig_mod if isinstance(network, OptimizedModule) else network
+        return uncompiled(self.network.module if self.is_ddp else self.network)
 
     def patch_cutting(self, nnunets: PatchCutting) -> PatchCutting:
         """How training patches are cut; override to change it.

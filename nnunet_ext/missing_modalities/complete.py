@@ -8,8 +8,8 @@ from typing import Any
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.files.atomic import atomic_folder, check_free
+from nnunet_ext.files.channel_files import channel_files, labelled_cases
 from nnunet_ext.images.case_check import CONSTANT, MISSING, check_case
-from nnunet_ext.missing_modalities.channel_files import channel_files, labelled_cases
 from nnunet_ext.missing_modalities.constant_image import write_constant
 from nnunet_ext.missing_modalities.fill_values import fill_values
 from nnunet_ext.missing_modalities.presence import write_presence

@@ -27,8 +27,9 @@ from nnunet_ext.missing_modalities.shapley import (
 )
 from nnunet_ext.missing_modalities.subset_figures import draw_heat_map, draw_shapley
 from nnunet_ext.missing_modalities.subset_table import subsets_as_markdown
-from nnunet_ext.missing_modalities.subsets import PredictionChoices, SubsetPredictor, subset_name
+from nnunet_ext.missing_modalities.subsets import SubsetPredictor, subset_name
 from nnunet_ext.plans.modalities import channel_index
+from nnunet_ext.trained.loaded_model import PredictionChoices
 
 MOST_SUBSETS = 63  # of six modalities; more take a list or a sample
 

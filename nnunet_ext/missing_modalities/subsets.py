@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +11,18 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from nnunet_ext.architectures.slice_network import SliceNetwork
 from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.files.atomic import atomic_path, check_free, write_text_atomically
-from nnunet_ext.files.checkpoint import FINAL
+from nnunet_ext.files.channel_files import channel_files
 from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.files.written_image import check_written
-from nnunet_ext.host.prediction import LoadedModel
-from nnunet_ext.missing_modalities.channel_files import channel_files
 from nnunet_ext.missing_modalities.fill_values import fill_values
 from nnunet_ext.missing_modalities.presence import PRESENCE_FILE, read_presence
 from nnunet_ext.missing_modalities.shapley import Channels
 from nnunet_ext.plans.modalities import channel_names
+from nnunet_ext.trained.loaded_model import PredictionChoices, load_model
 
 SETTINGS_FILE = "predicted_with.json"
-
-
-@dataclass(frozen=True)
-class PredictionChoices:
-    """How a model predicts, with nnU-Net's own defaults.
-
-    Args:
-        model: Folder of a trained model, ``TRAINER__PLANS__CONFIGURATION``.
-        folds: Folds whose logits are averaged; None takes all there are.
-        checkpoint: Name of the checkpoint file.
-        mirroring: Whether mirrored passes are averaged.
-    """
-
-    model: str
-    folds: tuple[str, ...] | None = None
-    checkpoint: str = FINAL
-    mirroring: bool = True
 
 
 class SubsetPredictor:
@@ -59,7 +40,9 @@ class SubsetPredictor:
 
     def __init__(self, choices: PredictionChoices, images: Path, device: torch.device):
         self.choices, self.images = choices, images
-        self.model = _load(choices, device)
+        self.model = load_model(choices, device)
+        if self.model.is_second_stage:
+            raise UserError("Subsets of the second stage of a cascade are not supported; use its first stage.")
         self.dataset_json = self.model.dataset_json
         self.names = channel_names(self.dataset_json)
         self.ending: str = self.dataset_json["file_ending"]
@@ -152,25 +135,3 @@ def complete_cases(folder: Path, names: Sequence[str], file_ending: str) -> Mapp
     if problems:
         raise InputError(problems)
     return cases
-
-
-def _load(choices: PredictionChoices, device: torch.device) -> LoadedModel:
-    folder = Path(choices.model)
-    for name in ("plans.json", "dataset.json"):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder} has no {name}; give the folder TRAINER__PLANS__CONFIGURATION of nnUNet_results.")
-    found = sorted(path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{choices.checkpoint}"))
-    folds = choices.folds or tuple(fold for fold in found if fold != "all") or tuple(found)
-    if missing := [fold for fold in folds if fold not in found]:
-        raise UserError(f"{folder} has no {choices.checkpoint} for fold {', '.join(missing)}; it has {found}.")
-    if not folds:
-        raise UserError(f"{folder} has no fold with a {choices.checkpoint}.")
-    try:
-        model = LoadedModel(folder, folds, choices.checkpoint, mirroring=choices.mirroring, device=device)
-    except LookupError:
-        raise UserError(f"nnU-Net does not find the trainer of {folder}. Run: nnunet_ext doctor") from None
-    if model.is_second_stage:
-        raise UserError("Subsets of the second stage of a cascade are not supported; use its first stage.")
-    if not choices.mirroring and isinstance(model.network, SliceNetwork):
-        model.network.mirror_axes = ()  # these networks mirror their input themselves
-    return model

@@ -1,6 +1,5 @@
 """Heat maps of a trained attention fusion model over a case, at every level."""
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +16,13 @@ from nnunet_ext.evaluation.overlap import count_voxels, dice
 from nnunet_ext.files.checkpoint import configuration_of, read_checkpoint
 from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.host.plans import ConfigurationManager, PlansManager, input_channels
-from nnunet_ext.host.prediction import preprocess_files, tile_starts, tile_weight
+from nnunet_ext.host.prediction import preprocess_files
 from nnunet_ext.images.grid import grid_difference
 from nnunet_ext.images.reader import read_image_grid
 from nnunet_ext.labels.label_image import read_label_image
 from nnunet_ext.plans.modalities import channel_names
 from nnunet_ext.plans.network_entry import network_path
+from nnunet_ext.trained.tiles import mean_over_tiles
 
 
 class AttentionModel(NamedTuple):
@@ -199,27 +199,14 @@ def _stream_name(channels: Sequence[int], names: Sequence[str]) -> str:
 def _sliding_window(
     network: AttentionFusionUNet, data: Tensor, patch: tuple[int, ...], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Logits ``(C, Z, Y, X)`` and heat maps ``(levels, streams, Z, Y, X)``, averaged with nnU-Net's Gaussian weight.
+    """Logits ``(C, Z, Y, X)`` and heat maps ``(levels, streams, Z, Y, X)``, averaged over tiles."""
 
-    A network of fewer dimensions than the data sees it slice by slice.
-    """
-    slices = [[index] for index in range(data.shape[1])] if len(patch) == data.ndim - 2 else [[]]
-    steps, gaussian = tile_starts(data.shape[-len(patch) :], patch), tile_weight(patch)
-    weight = torch.zeros(data.shape[1:])
-    sums: Tensor | None = None
-    for index, start in itertools.product(slices, itertools.product(*steps)):
-        window: Any = tuple([*index, *(slice(begin, begin + size) for begin, size in zip(start, patch, strict=True))])
-        everywhere = (slice(None), *window)
-        features, maps = network.encode(data[everywhere][None].to(device))
+    def logits_and_heat(tile: Tensor) -> Tensor:
+        features, maps = network.encode(tile[None].to(device))
         logits = network.decoder(features)[0]
-        heat = [F.interpolate(heat, patch)[0] for level in maps for heat in level]
-        result = torch.cat([logits, *heat]).float().cpu()
-        if sums is None:
-            sums = torch.zeros(len(result), *data.shape[1:])
-        sums[everywhere] += result * gaussian
-        weight[window] += gaussian
-    assert sums is not None
-    sums /= weight
-    n_maps = len(network.encoder.levels) * len(network.encoder.mapped_streams)
-    maps_of_all = sums[-n_maps:].reshape(len(network.encoder.levels), -1, *data.shape[1:])
-    return sums[:-n_maps], maps_of_all
+        return torch.cat([logits, *(F.interpolate(heat, patch)[0] for level in maps for heat in level)])
+
+    means = mean_over_tiles(logits_and_heat, data, patch)
+    n_levels = len(network.encoder.levels)
+    n_maps = n_levels * len(network.encoder.mapped_streams)
+    return means[:-n_maps], means[-n_maps:].reshape(n_levels, -1, *data.shape[1:])

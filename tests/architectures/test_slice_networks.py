@@ -248,7 +248,7 @@ def test_mirroring_the_input_mirrors_slice_logits_along_the_slice_axis_only(netw
 def test_autocast_gives_finite_logits_and_gradients(network_class):
     network = build(network_class)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = network(torch.randn(1, 2, 8, 8, 8))
+        output = network(torch.randn(1, 2, 16, 16, 16))
     assert output.auxiliary.logits.dtype == torch.float32
     (first(output.logits).float().mean() + output.auxiliary.logits.mean()).backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters() if parameter.grad is not None)

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from nnunet_ext.cli import app
 from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.host.prediction import LoadedModel
-from nnunet_ext.missing_modalities import subsets
 from nnunet_ext.missing_modalities.complete import complete_folder
 from nnunet_ext.missing_modalities.subset_scores import choose_subsets, score_subsets
-from nnunet_ext.missing_modalities.subsets import PredictionChoices, subset_name
+from nnunet_ext.missing_modalities.subsets import subset_name
 from nnunet_ext.testing import Case
+from nnunet_ext.trained.loaded_model import PredictionChoices, load_model
 from nnunet_ext.trainer_search import plugin_folder
 from nnunet_ext.trainers import BiFPNClassifierTrainer, ModalityPairingTrainer
 
@@ -161,5 +161,5 @@ def test_name_joins_the_channels():
 def test_slice_networks_which_mirror_their_input_themselves_are_told_not_to(mirroring, axes, tmp_path, monkeypatch):
     monkeypatch.setenv("nnUNet_extTrainer", str(plugin_folder()))
     folder = model_folder(BiFPNClassifierTrainer, Case(channels=NAMES, regions=True), tmp_path)
-    loaded = subsets._load(PredictionChoices(str(folder), mirroring=mirroring), torch.device("cpu"))
+    loaded = load_model(PredictionChoices(str(folder), mirroring=mirroring), torch.device("cpu"))
     assert loaded.network.mirror_axes == axes
