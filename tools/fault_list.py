@@ -118,10 +118,10 @@ TRAINING = (
     Fault(
         "a validation loss of nan stops the training",
         f"{TRAINERS}/base.py",
-        old='Build network, optimizer and loss as nnU-Net does, then open the log entries of this package."""\n'
-        "        super().initialize()\n",
-        new='Build."""\n        super().initialize()\n'
-        "        self.loss.register_forward_hook(lambda _, __, loss: self._stop_unless_finite(loss.detach()))\n",
+        old="        super().initialize()\n        for key in self._own_curves():\n",
+        new="        super().initialize()\n"
+        "        self.loss.register_forward_hook(lambda _, __, loss: self._stop_unless_finite(loss.detach()))\n"
+        "        for key in self._own_curves():\n",
         test="tests/trainers/test_base.py::test_validation_loss_of_nan_does_not_stop_the_training",
     ),
     Fault(
