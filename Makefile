@@ -17,7 +17,7 @@ PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/python -m pytest -
 	--dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-hosts mutants lint clean
+.PHONY: help install demo docs test test-slow test-hosts mutants lint clean
 
 help:
 	@echo "make demo       nnU-Net's commands from raw files to a scored ensemble, on generated images (minutes, CPU)"
@@ -26,6 +26,7 @@ help:
 	@echo "make test-slow  the same and the tests that take long"
 	@echo "make test-hosts the tests of what we need of nnU-Net, with the lowest and the newest release that we allow"
 	@echo "make mutants    plants faults one by one and says which ones no test notices (half an hour)"
+	@echo "make docs       the documentation's site in build/site, with pictures made by running the code (minutes, CPU)"
 	@echo "make lint       ruff and mypy"
 	@echo "make install    only .venv, with this package and nnU-Net (about 6 GB)"
 	@echo "make clean      delete .venv and demo/"
@@ -53,6 +54,10 @@ test-hosts: $(INSTALLED)
 
 mutants: $(INSTALLED)
 	.venv/bin/python tools/mutants.py
+
+docs: $(INSTALLED)
+	.venv/bin/python -m pip install --quiet --editable ".[docs]"
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/python tools/documentation.py
 
 lint: $(INSTALLED)
 	.venv/bin/ruff check .
