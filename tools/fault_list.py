@@ -562,8 +562,8 @@ HEALTH_FAULTS = (
     Fault(
         "convolution to the logits keeps the variance of the unnormalized features",
         f"{ARCHITECTURES}/segresnet_vae.py",
-        "_keep_variance(module.to_logits, LOGITS_SCALE)",
-        "_keep_variance(module.to_logits)",
+        "keep_variance(module.to_logits, LOGITS_SCALE)",
+        "keep_variance(module.to_logits)",
         "tests/architectures/test_initialization.py"
         "::test_logits_of_the_network_without_last_normalization_start_where_the_sigmoid_has_a_gradient",
     ),

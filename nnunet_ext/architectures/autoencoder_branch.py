@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -144,3 +144,22 @@ class AutoencoderBranch(nn.Module):
             noise = torch.randn_like(mean)
         reconstruction = self.reconstruct(draw_sample(mean, log_variance, noise))
         return AutoencoderOutput(reconstruction, image, mean, log_variance)
+
+
+def initialize_linear(module: nn.Module) -> None:
+    """Keep the variance in convolutions without ReLU and normalization in front: upsizings', and that to the image.
+
+    Args:
+        module: One module of a new network, initialized as all its convolutions are.
+    """
+    if isinstance(module, LinearUpsizing):
+        keep_variance(module.conv)
+    elif isinstance(module, AutoencoderBranch):
+        keep_variance(module.to_image)
+
+
+def keep_variance(convolution: Any, scale: float = 1.0) -> None:
+    """Normal weights with which the output has the variance of the input, times ``scale`` squared."""
+    nn.init.kaiming_normal_(convolution.weight, nonlinearity="linear")
+    with torch.no_grad():
+        convolution.weight.mul_(scale)

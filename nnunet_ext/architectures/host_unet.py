@@ -12,7 +12,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim, maybe_convert_scalar_to_list
 from torch import Tensor, nn
 
-from nnunet_ext.architectures.autoencoder_branch import AutoencoderBranch, AutoencoderOutput
+from nnunet_ext.architectures.autoencoder_branch import AutoencoderBranch, AutoencoderOutput, initialize_linear
 from nnunet_ext.architectures.group_norm import GroupNorm
 from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.segresnet_vae import bottleneck_widths, level_sizes
@@ -199,6 +199,12 @@ class HostUNet(SliceNetwork):
 
     def _part(self, name: str) -> nn.Module | None:
         return getattr(self.auxiliary.seg_layers, name, None)
+
+    @classmethod
+    def initialize(cls, module: nn.Module) -> None:
+        """nnU-Net's of its network; the branch's linear convolutions as in SegResNetVAE."""
+        super().initialize(module)
+        initialize_linear(module)
 
     @classmethod
     def host_architecture(cls, architecture: Mapping[str, Any]) -> dict[str, Any] | None:

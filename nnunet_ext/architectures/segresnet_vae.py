@@ -8,14 +8,17 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch
 from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim, maybe_convert_scalar_to_list
 from torch import Tensor, nn
 
-from nnunet_ext.architectures.autoencoder_branch import AutoencoderBranch, AutoencoderOutput
+from nnunet_ext.architectures.autoencoder_branch import (
+    AutoencoderBranch,
+    AutoencoderOutput,
+    initialize_linear,
+    keep_variance,
+)
 from nnunet_ext.architectures.method_network import MethodNetwork, check_lengths
 from nnunet_ext.architectures.network_output import NetworkOutput
-from nnunet_ext.architectures.pre_activation_block import LinearUpsizing
 from nnunet_ext.architectures.segresnet import Decoder, Encoder
 
 PUBLISHED_BASE = 32  # "initial number of filters equal to 32", Sec. 3.1
@@ -151,13 +154,11 @@ class SegResNetVAE(MethodNetwork):
         super().initialize(module)
         if isinstance(module, Encoder):
             for stage in module.stages:
-                _keep_variance(next(stage.children()))
-        elif isinstance(module, LinearUpsizing):
-            _keep_variance(module.conv)
-        elif isinstance(module, AutoencoderBranch):
-            _keep_variance(module.to_image)
+                keep_variance(next(stage.children()))
         elif isinstance(module, Decoder):
-            _keep_variance(module.to_logits, LOGITS_SCALE)
+            keep_variance(module.to_logits, LOGITS_SCALE)
+        else:
+            initialize_linear(module)
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> NetworkOutput | Tensor:
         """Logits ``(B, num_classes, *spatial)``; in training mode with the autoencoder's output.
@@ -198,13 +199,6 @@ class SegResNetVAE(MethodNetwork):
             raise RuntimeError("This network was built without its autoencoder branch and can only predict.")
         noise = x.new_zeros(len(x), self.autoencoder.latent)
         return self.autoencoder(self.encoder(x)[-1], x[:, : self.image_channels], noise)
-
-
-def _keep_variance(convolution: Any, scale: float = 1.0) -> None:
-    """Normal weights with which the output has the variance of the input, times ``scale`` squared."""
-    nn.init.kaiming_normal_(convolution.weight, nonlinearity="linear")
-    with torch.no_grad():
-        convolution.weight.mul_(scale)
 
 
 def bottleneck_widths(base: int) -> tuple[int, int]:

@@ -203,6 +203,9 @@ def test_initialization_is_nnunets():
     assert not any(block.conv2.norm.weight.any() for stage in network.encoder.stages for block in stage.blocks)
     weight = network.decoder.stages[0].convs[0].conv.weight
     assert weight.std().item() == pytest.approx((2 / (1 + 1e-4) / weight[0].numel()) ** 0.5, rel=0.1)
+    # in the branch, what reads an unnormalized sum keeps its variance, so that the first images are not huge
+    linear = network.autoencoder.expand.conv.weight
+    assert linear.std().item() == pytest.approx((1 / linear[0].numel()) ** 0.5, rel=0.2)
 
 
 def test_training_patch_of_another_size_is_refused_and_a_prediction_of_it_is_not():
