@@ -15,7 +15,17 @@ from nnunet_ext.testing import Case
 from nnunet_ext.trainers import TRAINERS
 
 # commands whose own tests run them on images and models
-NEED_FILES = ("attention", "convert", "evaluate", "postprocess", "report", "strip", "uncertainty", "calibrate")
+NEED_FILES = (
+    "attention",
+    "convert",
+    "evaluate",
+    "postprocess",
+    "report",
+    "strip",
+    "transfer",
+    "uncertainty",
+    "calibrate",
+)
 README = (CHECKOUT / "README.md").read_text()
 
 

@@ -628,6 +628,45 @@ SLICE_FAULTS = (
     ),
 )
 
+MOVED, TRANSFER = "nnunet_ext/trained/moved_weights.py", "tests/trained/test_transfer.py"
+TRANSFER_FAULTS = (
+    Fault(
+        "first kernels are moved by position",
+        MOVED,
+        "parts[origin.known[channel]] if channel in origin.known else mean for",
+        "parts.get(channel, mean) for",
+        f"{TRANSFER}::test_other_order_of_channels_predicts_the_same",
+    ),
+    Fault(
+        "new modalities add to the response",
+        MOVED,
+        "return len(self.mean) / self.images if self.num_new else 1.0",
+        "return 1.0",
+        f"{TRANSFER}::test_new_modalities_start_at_the_mean_of_the_known_ones_and_the_response_keeps_its_size",
+    ),
+    Fault(
+        "dropped modalities scale those that stay",
+        MOVED,
+        "return len(self.mean) / self.images if self.num_new else 1.0",
+        "return 4 / self.images",
+        f"{TRANSFER}::test_dropped_modalities_count_as_missing_ones",
+    ),
+    Fault(
+        "heads are kept by position",
+        MOVED,
+        "rows.get(same.get(channel, -1), draw)",
+        "rows.get(channel, draw)",
+        f"{TRANSFER}::test_heads_are_kept_row_by_row_where_names_agree",
+    ),
+    Fault(
+        "branches stay in their places",
+        "nnunet_ext/trained/correspondence.py",
+        "np.array(shared) + in_place",
+        "in_place",
+        f"{TRANSFER}::test_branches_of_pairing_change_places_with_their_modalities",
+    ),
+)
+
 FAULTS = (
     *UNCERTAINTY_FAULTS,
     *SEVERAL_PROCESSES,
@@ -640,4 +679,5 @@ FAULTS = (
     *HEALTH_FAULTS,
     *STUDY_FAULTS,
     *SLICE_FAULTS,
+    *TRANSFER_FAULTS,
 )

@@ -4,14 +4,15 @@ Written from the paper: Li et al., Learning Cross-Modal Deep Representations for
 MICCAI 2019. Sizes that the paper does not print were found from the parameter counts of its Table 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
+from nnunet_ext.architectures.branch_order import in_order, item_in_order
 from nnunet_ext.architectures.fusion_decoder import CoarseHead, FusionDecoder
 from nnunet_ext.architectures.fusion_encoder import Attention, FusionEncoder
-from nnunet_ext.architectures.method_network import MethodNetwork, check_lengths
+from nnunet_ext.architectures.method_network import BranchedNetwork, check_lengths
 from nnunet_ext.architectures.presence import first_present, present_modalities
 from nnunet_ext.architectures.stream_fusion import FUSION_RULES, stream_widths
 
@@ -25,7 +26,7 @@ CHOICES = {
 }
 
 
-class AttentionFusionUNet(MethodNetwork):
+class AttentionFusionUNet(BranchedNetwork):
     """Master and assistant streams, fused at every level under the master's attention, and a U-Net decoder.
 
     The defaults are the proposed network; ``fusion``, ``attention``, ``decoder`` and the widths give the other rows of
@@ -121,7 +122,7 @@ class AttentionFusionUNet(MethodNetwork):
         _check_streams(streams, n_modalities, input_channels)
         _check_attention(fusion, attention, len(streams), heat_map_order)
         shared = range(n_modalities, input_channels)
-        self.streams = [list(stream) for stream in streams]
+        self.streams = self.branches = [list(stream) for stream in streams]
         self.n_modalities = n_modalities
         self.heat_map_order = None if heat_map_order is None else list(heat_map_order)
         stream_features = stream_widths(features_per_stage, len(streams) if stream_width == "share" else 1)
@@ -148,6 +149,8 @@ class AttentionFusionUNet(MethodNetwork):
             block_kwargs=block_kwargs,
             residual=n_blocks_per_stage is not None,
         )
+        self.has_master = len(streams) > 1 and (self.encoder.rule.master_reads != "master" or attention == "master")
+        self.stream_features = stream_features
         widths = self.encoder.output_channels
         self.decoder: nn.Module
         if decoder == "none":
@@ -183,6 +186,52 @@ class AttentionFusionUNet(MethodNetwork):
         Each level holds one map for each of ``encoder.mapped_streams``; none for networks without attention.
         """
         return self.encode(x)[1]
+
+    def channels_read(self, kernel: str) -> list[int]:
+        """Input channels of one stream's first kernel: its modalities, then the channels that every stream reads."""
+        stream = int(kernel.removeprefix("encoder.levels.0.blocks.").partition(".")[0])
+        return self.encoder.stream_channels[stream]
+
+    def in_other_order(self, weights: Mapping[str, Tensor], order: Sequence[int]) -> dict[str, Tensor]:
+        """Weights of the network whose stream ``i`` was ``order[i]``, see :class:`BranchedNetwork`."""
+        lists = [f"encoder.levels.{level}.blocks" for level in range(len(self.stream_features))]
+        if len(self.encoder.mapped_streams) == len(self.streams):
+            lists += [f"encoder.levels.{level}.attentions" for level in range(len(self.stream_features))]
+        joined = self._kernels_on_joined_streams()
+        new = {}
+        for name, weight in weights.items():
+            for prefix, (axis, width) in joined.items():
+                if name.startswith(prefix) and weight.ndim > 1:
+                    weight = in_order(weight, axis, order, width)
+            of_stream = next((prefix for prefix in lists if name.startswith(f"{prefix}.")), None)
+            new[name if of_stream is None else item_in_order(name, of_stream, order)] = weight
+        return new
+
+    def _kernels_on_joined_streams(self) -> dict[str, tuple[int, int]]:
+        """Beginning of a weight's name -> axis along which it reads streams side by side, and the width of one."""
+        widths = self.stream_features
+        found: dict[str, tuple[int, int]] = {}
+        if self.encoder.rule.master_reads == "concatenate":
+            # of convolutions, or of residual blocks
+            first = ("convs.0.", "blocks.0.conv1.", "blocks.0.skip.")
+            found |= {
+                f"encoder.levels.{level}.blocks.0.{layer}": (1, below)
+                for level, below in enumerate(widths[:-1], 1)
+                for layer in first
+            }
+        # the decoder's parts count from the deepest level upwards
+        reads = [
+            width if how == "concatenate" else None
+            for width, how in zip(widths, self.encoder.decoder_reads, strict=True)
+        ][::-1]
+        for block, width in enumerate(reads[1:]):
+            if width is not None:
+                found[f"decoder.blocks.{block}.convs.0."] = (1, width)
+        if reads[0] is not None:
+            transposed = isinstance(self.decoder, FusionDecoder) and self.decoder.upsampling == "transposed"
+            deepest = "decoder.upsamplers.0." if isinstance(self.decoder, FusionDecoder) else "decoder.head."
+            found[deepest] = (0 if transposed else 1, reads[0])
+        return found
 
 
 def _check_choices(**choices: str) -> None:

@@ -41,6 +41,7 @@ class FusionDecoder(nn.Module):
         block_kwargs: Mapping[str, Any],
     ):
         super().__init__()
+        self.upsampling = upsampling
         upsamplers: list[nn.Module] = []
         blocks: list[nn.Module] = []
         below = skip_channels[-1]

@@ -1,10 +1,10 @@
 """Base of this package's networks: what nnU-Net asks of each of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from dynamic_network_architectures.initialization.weight_init import InitWeights_He, init_last_bn_before_add_to_0
-from torch import nn
+from torch import Tensor, nn
 
 from nnunet_ext.counting.tensor_bytes import training_feature_map_size
 
@@ -50,6 +50,35 @@ class MethodNetwork(nn.Module):
             input_size: Spatial size of the input, in voxels; the training patch for a network that is built for one.
         """
         return training_feature_map_size(self, self.input_channels, input_size)
+
+
+class BranchedNetwork(MethodNetwork):
+    """Network whose modalities are read by branches of their own, so that its weights depend on who reads what.
+
+    Attributes:
+        branches: Modality channels that each branch reads.
+        has_master: Whether the first branch has another part than the others.
+    """
+
+    branches: list[list[int]]
+    has_master: bool
+
+    def channels_read(self, kernel: str) -> list[int]:
+        """Input channels that a weight of a first layer reads, in the order of its second axis.
+
+        Args:
+            kernel: Name of the weight.
+        """
+        raise NotImplementedError
+
+    def in_other_order(self, weights: Mapping[str, Tensor], order: Sequence[int]) -> dict[str, Tensor]:
+        """Weights with which the same network does the same, its branches in another order.
+
+        Args:
+            weights: Weights of this network by name; not changed.
+            order: Which branch each one of the new order was.
+        """
+        raise NotImplementedError
 
 
 def check_lengths(n_stages: int, **arguments: Sequence) -> None:

@@ -4,7 +4,7 @@ Wang et al., Modality-Pairing Learning for Brain Tumor Segmentation, BraTS 2020 
 https://doi.org/10.1007/978-3-030-72084-1_21. Written from the paper; no code of the authors is public.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,8 +15,9 @@ from dynamic_network_architectures.building_blocks.residual import StackedResidu
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import StackedConvBlocks
 from torch import Tensor, nn
 
+from nnunet_ext.architectures.branch_order import in_order, item_in_order
 from nnunet_ext.architectures.branches import BranchInputConv, BranchwiseConv
-from nnunet_ext.architectures.method_network import MethodNetwork
+from nnunet_ext.architectures.method_network import BranchedNetwork
 from nnunet_ext.architectures.network_output import NetworkOutput
 
 NEGATIVE_SLOPE = 1e-2  # of the leaky ReLU that nnU-Net initializes for
@@ -37,7 +38,7 @@ class PairingOutput(NamedTuple):
     paired: Tensor | None = None
 
 
-class ModalityPairingUNet(MethodNetwork):
+class ModalityPairingUNet(BranchedNetwork):
     """Parallel U-Nets, one a group of modalities, densely connected to each other.
 
     Every encoder layer after the first sees all branches (Eq. 2). The first convolution of a decoder block sees its own
@@ -85,6 +86,7 @@ class ModalityPairingUNet(MethodNetwork):
     training_only: ClassVar[tuple[str, ...]] = ("branch_classifiers",)
     has_deep_supervision = True
     negative_slope = NEGATIVE_SLOPE
+    has_master = False
 
     def __init__(
         self,
@@ -114,6 +116,7 @@ class ModalityPairingUNet(MethodNetwork):
         check_groups(modality_groups, input_channels)
         if (n_conv_per_stage is None) == (n_blocks_per_stage is None):
             raise ValueError("Stages have either n_conv_per_stage convolutions or n_blocks_per_stage residual blocks.")
+        self.branches = [list(group) for group in modality_groups]
         self.num_branches = branches = len(modality_groups)
         shared = [c for c in range(input_channels) if not any(c in group for group in modality_groups)]
         features = _per_stage(features_per_stage, n_stages)
@@ -131,11 +134,11 @@ class ModalityPairingUNet(MethodNetwork):
             "nonlin": nonlin,
             "nonlin_kwargs": nonlin_kwargs,
         }
-        channel_groups = [[*group, *shared] for group in modality_groups]
+        self.channels_of_branches = [[*group, *shared] for group in modality_groups]
         first = BranchInputConv(
             conv_op,
             input_channels,
-            channel_groups=channel_groups,
+            channel_groups=self.channels_of_branches,
             features=features[0],
             kernel_size=kernels[0],
             # in nnU-Net's residual encoder it is not the stem that strides, but the first block
@@ -267,6 +270,27 @@ class ModalityPairingUNet(MethodNetwork):
             return output
         own = () if self.branch_classifiers is None else self.branch_classifiers(x).chunk(self.num_branches, dim=1)
         return NetworkOutput(output, PairingOutput(x.chunk(self.num_branches, dim=1), own))
+
+    def channels_read(self, kernel: str) -> list[int]:
+        """Input channels of one branch's kernel: its group, then the channels that every branch reads."""
+        return self.channels_of_branches[int(kernel.removeprefix("encoder.0.0.convs.").partition(".")[0])]
+
+    def in_other_order(self, weights: Mapping[str, Tensor], order: Sequence[int]) -> dict[str, Tensor]:
+        """Weights of the network whose branch ``i`` was ``order[i]``, see :class:`BranchedNetwork`."""
+        own = (BranchInputConv, BranchwiseConv)
+        lists = [f"{name}.convs" for name, module in self.named_modules() if isinstance(module, own)]
+        new = {}
+        for name, weight in weights.items():
+            of_branch = next((prefix for prefix in lists if name.startswith(f"{prefix}.")), None)
+            if of_branch is not None:
+                name = item_in_order(name, of_branch, order)
+            else:
+                # what the branches share reads and writes the features of all of them; classifiers only read them
+                axes = (1,) if name.startswith("classifiers.") else (0, 1)
+                for axis in axes:
+                    weight = in_order(weight, axis, order) if axis < weight.ndim else weight
+            new[name] = weight
+        return new
 
     @classmethod
     def initialize(cls, module: nn.Module) -> None:

@@ -1,9 +1,10 @@
-"""Commands on trained models: ``strip``, ``attention``, ``slices``, ``report``."""
+"""Commands on trained models: ``strip``, ``transfer``, ``attention``, ``slices``, ``report``."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from nnunet_ext.cli.options import (
     HD95,
@@ -19,6 +20,7 @@ from nnunet_ext.cli.options import (
     torch_device,
 )
 from nnunet_ext.files.checkpoint import FINAL
+from nnunet_ext.tables import text_table
 
 app = typer.Typer()
 
@@ -34,6 +36,52 @@ def strip(
     for file, before, after in strip_model(model, output):
         print(f"{file}: {before / 1e6:.1f} MB -> {after / 1e6:.1f} MB")
     print(f"Predict with: nnUNetv2_predict_from_modelfolder -m {output} -i IN -o OUT")
+
+
+@app.command()
+def transfer(
+    model: Annotated[
+        Path, typer.Argument(metavar="SOURCE_MODEL", help="Folder of a trained model: TRAINER__PLANS__CONFIGURATION.")
+    ],
+    dataset: Annotated[str, typer.Option("-d", "--dataset", help="Data set to train on: ID or name, as for nnU-Net.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write, for -pretrained_weights.")],
+    plans: Annotated[str, typer.Option("-p", "--plans", help="Plans to train with.")] = "nnUNetPlans",
+    trainer: Annotated[
+        str | None, typer.Option("-tr", "--trainer", help="Trainer to train with; default: the model's own.")
+    ] = None,
+    configuration: Annotated[
+        str | None, typer.Option("-c", "--configuration", help="Configuration to train; default: the model's own.")
+    ] = None,
+    fold: Annotated[
+        str | None, typer.Option("-f", "--fold", help="Fold of the model; the first there is if not given.")
+    ] = None,
+    checkpoint: Annotated[str, typer.Option("-chk", "--checkpoint", help="Checkpoint of the model.")] = FINAL,
+) -> None:
+    """Write a trained model's weights for a data set with other channels or labels, moved by their names."""
+    from nnunet_ext.trained.transfer import transfer_weights
+    from nnunet_ext.trained.transfer_table import HEADINGS
+
+    written = transfer_weights(
+        model,
+        dataset,
+        plans,
+        output,
+        trainer=trainer,
+        configuration=configuration,
+        fold=fold,
+        checkpoint=checkpoint,
+    )
+    Console().print(text_table(HEADINGS, written.rows, num_left=len(HEADINGS)))
+    if written.heads_left_out:
+        print(
+            "nnU-Net takes no weights named .seg_layers. from any file: segmentation heads of its own networks, and a "
+            "branch or classifier beside them, begin anew in every training with -pretrained_weights."
+        )
+    print(f"Wrote {output}")
+    print(
+        f"Train with: nnUNetv2_train {dataset} {written.configuration} FOLD -tr {written.trainer} -p {plans} "
+        f"-pretrained_weights {output}"
+    )
 
 
 @app.command()

@@ -143,5 +143,11 @@ def find_dataset_json(folders: Sequence[Path]) -> Path:
     raise InputError(f"No dataset.json in or above {searched}. Name it with --dataset-json.")
 
 
+def common_label_name(name: str) -> str:
+    """Common name of a label or region: ``"ET"`` -> ``"enhancing tumor"``; another name loses case and separators."""
+    plain = _normalised(name)
+    return next((common for common, spellings in BRATS_REGION_SPELLINGS.items() if plain in spellings), plain)
+
+
 def _normalised(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())

@@ -1,6 +1,6 @@
 """Modalities by name: channel indices of the roles a method gives to modalities, from ``dataset.json``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nnunet_ext.errors import UserError
 
@@ -48,6 +48,35 @@ def channel_index(name: str, names: Sequence[str]) -> int:
         return matches[0]
     problem = "is ambiguous" if matches else "does not exist"
     raise ModalityError(f"Channel '{name}' {problem}. The dataset has the channels {_listed(names)}.")
+
+
+def matching_names(
+    names: Sequence[str], others: Sequence[str], common: Callable[[str], str] = normalise
+) -> list[int | None]:
+    """Which of the other names means the same as each name; the exact spelling first, then the common name.
+
+    Args:
+        names: Names of channels, or of labels.
+        others: Names to find them among.
+        common: Gives the common name of a spelling.
+
+    Returns:
+        An index among ``others`` for each name; None where none means the same.
+
+    Raises:
+        ModalityError: Several of either mean the same, so that it cannot be told which is which.
+    """
+    found = {name: others.index(name) for name in names if name in others}
+    left = {name: common(name) for name in names if name not in found}
+    free = {other: common(other) for other in others if other not in found}
+    for name, meant in left.items():
+        same = [other for other, its in free.items() if its == meant]
+        rivals = [rival for rival, its in left.items() if its == meant]
+        if same and len(same) + len(rivals) > 2:
+            raise ModalityError(f"It cannot be told which of {_listed(same)} is which of {_listed(rivals)}.")
+        if same:
+            found[name] = others.index(same[0])
+    return [found.get(name) for name in names]
 
 
 def resolve_groups(

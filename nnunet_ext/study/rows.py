@@ -16,7 +16,7 @@ from nnunet_ext.planning.training_step import step_cost
 from nnunet_ext.study.repeats import Repeats
 from nnunet_ext.trained.model_folder import nnunet_folder
 from nnunet_ext.trained.unlike_paper import plans_unlike_paper, settings_unlike_paper
-from nnunet_ext.workflow.trainer_lookup import find_trainer
+from nnunet_ext.trainers.lookup import find_trainer
 
 METRICS = ("dice", "hd95")
 DIGITS = 4

@@ -22,6 +22,7 @@ from nnunet_ext.images.reader import read_image_grid
 from nnunet_ext.labels.label_image import read_label_image
 from nnunet_ext.plans.modalities import channel_names
 from nnunet_ext.plans.network_entry import network_path
+from nnunet_ext.trained.model_folder import fold_checkpoint
 from nnunet_ext.trained.tiles import mean_over_tiles
 
 
@@ -92,16 +93,11 @@ def load_attention_model(folder: Path, fold: str | None, checkpoint: str) -> Att
     Raises:
         UserError: Not such a folder, no such checkpoint, a model of another method, without attention or of a cascade.
     """
-    for name in ("plans.json", "dataset.json"):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder} has no {name}; give the folder TRAINER__PLANS__CONFIGURATION of nnUNet_results.")
-    found = sorted(folder.glob(f"fold_{'*' if fold is None else fold}/{checkpoint}"))
-    if not found:
-        raise UserError(f"{folder} has no {checkpoint} for fold {'any' if fold is None else fold}.")
+    file = fold_checkpoint(folder, fold, checkpoint)
     dataset_json = read_json_object(folder / "dataset.json")
     plans = PlansManager(read_json_object(folder / "plans.json"))
-    weights = read_checkpoint(found[0])
-    configuration = plans.get_configuration(configuration_of(weights, found[0]))
+    weights = read_checkpoint(file)
+    configuration = plans.get_configuration(configuration_of(weights, file))
     if configuration.network_arch_class_name != network_path(AttentionFusionUNet):
         raise UserError(f"{folder} holds a {weights['trainer_name']}, which is not of the attention fusion family.")
     if configuration.previous_stage_name is not None:

@@ -124,6 +124,28 @@ def read_model(folder: Path, reference: Path | None = None) -> TrainedModel:
     return TrainedModel(folder, dataset, trainer=folder.name.split("__")[0], plans=plans, labels=labels, folds=folds)
 
 
+def fold_checkpoint(folder: Path, fold: str | None, checkpoint: str) -> Path:
+    """Checkpoint of a fold of a model.
+
+    Args:
+        folder: Folder of the trainer, plans and configuration.
+        fold: Fold, or ``"all"``; None takes the first there is.
+        checkpoint: Name of the checkpoint file.
+
+    Raises:
+        InputError: Not such a folder, or no such checkpoint.
+    """
+    for name in ("plans.json", "dataset.json"):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder} has no {name}; give the folder TRAINER__PLANS__CONFIGURATION of nnUNet_results."
+            )
+    found = sorted(folder.glob(f"fold_{'*' if fold is None else fold}/{checkpoint}"))
+    if not found:
+        raise InputError(f"{folder} has no {checkpoint} for fold {'any' if fold is None else fold}.")
+    return found[0]
+
+
 def nnunet_folder(variable: str, *parts: str) -> Path | None:
     """Folder below one of nnU-Net's three paths; None where the variable or the folder does not exist."""
     root = os.environ.get(variable)

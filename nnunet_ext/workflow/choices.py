@@ -14,8 +14,8 @@ from nnunet_ext.planning.plans_file import CHANGES, parse_assignments, plans_wit
 from nnunet_ext.planning.plans_name import check_plain, plans_name
 from nnunet_ext.plans.network_entry import resolved_configuration
 from nnunet_ext.plans.settings import PLANS_KEY
+from nnunet_ext.trainers.lookup import OWN, find_trainer
 from nnunet_ext.trainers.modality_dropout import ModalityDropoutTrainer
-from nnunet_ext.workflow.trainer_lookup import OWN, find_trainer
 
 # What equals nnU-Net's own trainer and has settings
 PLAIN, PLAIN_SETTING = ModalityDropoutTrainer.__name__, "modality_dropout=0"

@@ -15,8 +15,8 @@ from nnunet_ext.planning.dataset_folder import read_plans
 from nnunet_ext.plans.network_entry import resolved_configuration
 from nnunet_ext.plans.plans_difference import listed, plans_difference
 from nnunet_ext.plans.settings import PLANS_KEY
+from nnunet_ext.trainers.lookup import find_trainer
 from nnunet_ext.trainers.without_output import without_output
-from nnunet_ext.workflow.trainer_lookup import find_trainer
 
 
 class OtherPlansError(UserError):
