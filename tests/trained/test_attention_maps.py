@@ -47,7 +47,7 @@ def test_image_of_any_size_is_covered(case, shape, tmp_path):
     assert result.images.shape == (2, *shape)
     assert result.foreground.shape == shape
     assert len(result.spacing) == 3
-    assert 0 < result.maps.min() <= result.maps.max() < 1
+    assert 0 < result.maps.min() <= result.maps.max() <= 1  # a sigmoid is rounded to 1 from about 17 on
 
 
 def test_slices_of_a_2d_model_are_independent(tmp_path):
