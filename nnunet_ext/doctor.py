@@ -17,6 +17,7 @@ from nnunet_ext.trainer_search import (
     named_folders,
     plugin_folder,
 )
+from nnunet_ext.version import version_text
 
 NNUNET_FOLDERS = {
     "nnUNet_raw": "raw data sets",
@@ -44,6 +45,7 @@ class Check:
 
 def run_checks(environment: Mapping[str, str]) -> Iterator[Check]:
     """All checks, in the order in which their remedies make sense."""
+    yield Check("nnunet_ext", True, f"version {version_text()}")
     yield _check_nnunet()
     yield _check_torch()
     yield from check_search_path(environment)

@@ -9,13 +9,12 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
-from rich.console import Console
-from rich.progress import track
-
 from nnunet_ext.errors import InputError, UserError
+from nnunet_ext.progress import track
 
 Result = TypeVar("Result")
 
@@ -32,6 +31,7 @@ def map_cases(
     num_processes: int | None,
     description: str,
     *,
+    names: Sequence[str] | None = None,
     stop_at_first: bool = False,
 ) -> list[Result]:
     """``function(*arguments)`` for the arguments of every case, in the order of the cases.
@@ -41,6 +41,7 @@ def map_cases(
         cases: Arguments of each call; they and the results are pickled.
         num_processes: Number of processes; 1 computes in this process, None takes :func:`default_num_processes`.
         description: Words in front of the progress bar, which goes to standard error.
+        names: Names of the cases for the progress bar; None takes what each call is given first.
         stop_at_first: Start no more calls after the first error, for writing: a full disk is full for all cases.
 
     Raises:
@@ -53,8 +54,7 @@ def map_cases(
     calls = _calls_in_this_process if min(num_processes, len(cases)) <= 1 else _calls_in_processes
     # closed at once after an interruption, as it is what ends the workers
     with closing(calls(function, cases, num_processes)) as finished:
-        total, console = len(cases), Console(stderr=True)
-        for index, result in track(finished, description, total=total, console=console, transient=True):
+        for index, result in track(finished, description, len(cases), lambda item: _name(names, cases, item[0])):
             try:
                 results[index] = result()
             except InputError as error:
@@ -69,6 +69,13 @@ def map_cases(
     if problems:
         raise InputError([problem for index in sorted(problems) for problem in problems[index]])
     return [results[index] for index in range(len(cases))]
+
+
+def _name(names: Sequence[str] | None, cases: Sequence[tuple[Any, ...]], index: int) -> str:
+    if names is not None:
+        return names[index]
+    first = cases[index][0]
+    return first.name if isinstance(first, Path) else str(getattr(first, "name", first))
 
 
 def _calls_in_this_process(

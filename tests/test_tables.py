@@ -1,9 +1,12 @@
 """Tables on the screen."""
 
+import json
+from pathlib import Path
+
 import pytest
 from rich.console import Console
 
-from nnunet_ext.tables import text_table
+from nnunet_ext.tables import print_table, text_table
 
 
 @pytest.fixture
@@ -45,3 +48,52 @@ def test_neither_numbers_nor_names_are_cut_on_a_narrow_screen():
     assert [" ".join(parts).strip() for parts in zip(*cells, strict=True)] == ["", *regions]
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
     assert [" ".join(parts).strip() for parts in zip(*rows, strict=True)] == [metric, "0.912", "294.433", "7.8e-04"]
+
+
+def lines_of(table, width=80):
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().splitlines()
+
+
+def test_row_that_has_no_room_is_printed_as_a_block():
+    name, path = "a_trainer_whose_name_is_as_long_as_it_takes", "x" * 70
+    lines = lines_of(text_table(["trainer", "file"], [[name, f"at {path}"], ["b", ""]], title="T", num_left=2))
+    assert lines == ["T", "", f"trainer  {name}", "file     at", f"         {path}", "", "trainer  b", "file", ""]
+
+
+def test_row_without_a_heading_opens_its_block():
+    lines = lines_of(text_table(["", "n"], [["name " + "x" * 40, "1"]], caption="[c]"), width=30)
+    assert lines == ["name", "x" * 30, "x" * 10, "n  1", "", "[c]"]
+
+
+@pytest.mark.parametrize(("width", "as_table"), [(12, True), (11, False)])
+def test_table_is_a_table_down_to_its_last_column(width, as_table):
+    (first, *_) = lines_of(text_table(["a", "b c"], [["xx", "y zzz"]], num_left=2), width)
+    assert first.startswith("┏") == as_table
+
+
+def test_sections_have_a_line_below(printed):
+    lines = printed(text_table(["a"], [["x"], ["y"], ["z"]], sections=[1]))
+    assert [line[0] for line in lines] == ["┏", "┃", "┡", "│", "│", "├", "│", "└"]
+
+
+@pytest.fixture
+def table():
+    return text_table(["name", "Dice"], [["a", "0.5"]])
+
+
+def test_json_stands_alone_on_standard_output(capsys, table):
+    print_table(table, [{"name": "ä", "dice": 0.5, "hd95": float("nan"), "file": Path("x")}], True, ["Wrote x"])
+    output, notes = capsys.readouterr()
+    assert json.loads(output) == [{"name": "ä", "dice": 0.5, "hd95": None, "file": "x"}]
+    assert notes == "Wrote x\n"
+
+
+def test_without_json_notes_follow_the_table(capsys, table):
+    print_table(table, [], False, ["Wrote x"])
+    output, notes = capsys.readouterr()
+    assert "│ a    │  0.5 │" in output
+    assert output.endswith("\nWrote x\n")
+    assert notes == ""

@@ -667,6 +667,63 @@ TRANSFER_FAULTS = (
     ),
 )
 
+SCREEN = (
+    Fault(
+        "tables are cut on a narrow screen",
+        "nnunet_ext/tables.py",
+        "if self._narrowest() <= options.max_width:",
+        "if True:",
+        "tests/cli/test_narrow_screen.py::test_evaluate",
+    ),
+    Fault(
+        "a column's blanks are not counted",
+        "nnunet_ext/tables.py",
+        "sum(widths) + 3 * len(widths) + 1",
+        "sum(widths)",
+        "tests/test_tables.py::test_table_is_a_table_down_to_its_last_column",
+    ),
+    Fault(
+        "notes mix with JSON",
+        "nnunet_ext/tables.py",
+        "file=sys.stderr if as_json else sys.stdout",
+        "file=sys.stdout",
+        "tests/test_tables.py::test_json_stands_alone_on_standard_output",
+    ),
+    Fault(
+        "progress bars write into logs",
+        "nnunet_ext/progress.py",
+        "disable=not console.is_terminal",
+        "disable=False",
+        "tests/test_progress.py::test_logs_get_nothing",
+    ),
+)
+
+MODALITIES = "nnunet_ext/plans/modalities.py"
+MODALITY_TESTS = "tests/plans/test_modalities.py"
+MODALITY_FAULTS = (
+    Fault(
+        "the paper's branches are taken only where all four modalities are there",
+        MODALITIES,
+        "if all(groups) and sum(map(len, groups)) == len(names):",
+        "if all(groups) and len(names) == 4:",
+        f"{MODALITY_TESTS}::test_the_papers_modalities_are_grouped_by_name_in_any_order_and_number",
+    ),
+    Fault(
+        "what the method does not have joins its second branch",
+        MODALITIES,
+        "return [groups[0] + others, *groups[1:]], why",
+        "return [groups[0], groups[1] + others], why",
+        f"{MODALITY_TESTS}::test_other_known_modalities_are_grouped_by_kind_and_named",
+    ),
+    Fault(
+        "diffusion is of the kind of T2",
+        MODALITIES,
+        '("FLAIR", "T2", "PD", "T2star", "SWI"),',
+        '("FLAIR", "T2", "PD", "T2star", "SWI", "DWI", "ADC"),',
+        f"{MODALITY_TESTS}::test_other_known_modalities_are_grouped_by_kind_and_named",
+    ),
+)
+
 FAULTS = (
     *UNCERTAINTY_FAULTS,
     *SEVERAL_PROCESSES,
@@ -680,4 +737,6 @@ FAULTS = (
     *STUDY_FAULTS,
     *SLICE_FAULTS,
     *TRANSFER_FAULTS,
+    *SCREEN,
+    *MODALITY_FAULTS,
 )

@@ -5,21 +5,38 @@ nnU-Net.
 """
 
 import sys
+from typing import Annotated
 
 import typer
 
 from nnunet_ext.cli import check, datasets, missing_modalities, models, plan, scores, setup, uncertainty, workflow
 from nnunet_ext.cli.termination import clean_exit_on_sigterm
 from nnunet_ext.errors import UserError
+from nnunet_ext.version import version_text
 
 app = typer.Typer(
-    help="Multi-modal MR segmentation methods as nnU-Net v2 trainers.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    # Rich's panels cut choices and paths into pieces on a narrow screen, and take [KEY=VALUE] for markup
+    rich_markup_mode=None,
 )
 for group in (setup, plan, models, datasets, check, missing_modalities, scores, uncertainty, workflow):
     app.add_typer(group.app)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"nnunet_ext {version_text()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Version and commit, and exit.")
+    ] = False,
+) -> None:
+    """Multi-modal MR segmentation methods as nnU-Net v2 trainers."""
 
 
 def main() -> None:

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from nnunet_ext.cli.options import Convention, Device, NumProcesses, raw_folder, torch_device
+from nnunet_ext.cli.options import Convention, Device, Json, NumProcesses, raw_folder, torch_device
 from nnunet_ext.errors import UserError
 from nnunet_ext.files.checkpoint import FINAL
 from nnunet_ext.files.json_object import read_json_object
-from nnunet_ext.tables import text_table
+from nnunet_ext.tables import print_table, text_table
 
 app = typer.Typer()
 
@@ -31,6 +30,7 @@ def complete(
     ] = "nnUNetPlans",
     copy: Annotated[bool, typer.Option("--copy", help="Copy the files that are there instead of linking.")] = False,
     num_processes: NumProcesses = None,
+    as_json: Json = False,
 ) -> None:
     """Make a folder with incomplete cases one that nnU-Net takes: images that mean "missing" in place of what lacks."""
     from nnunet_ext.missing_modalities.complete import complete_folder
@@ -39,10 +39,16 @@ def complete(
         raise UserError("Give either the data set (-d 137) or a trained model (-m FOLDER).")
     dataset_json, content = _of_model(model) if model is not None else _of_dataset(str(dataset), plans)
     done = complete_folder(source, output, dataset_json, content, copy=copy, num_processes=num_processes)
-    for case, present in done.incomplete.items():
-        print(f"{case}  lacks {', '.join(name for name in done.names if name not in present)}")
-    print(f"{len(done.incomplete)} of {len(done.present)} cases lacked a modality. Wrote {output}")
-    print(f"Predict with: nnUNetv2_predict -i {output} -o PREDICTIONS ...  (a model trained with modality_dropout)")
+    lacks = {case: [name for name in done.names if name not in present] for case, present in done.incomplete.items()}
+    print_table(
+        text_table(["case", "lacks"], [[case, ", ".join(names)] for case, names in lacks.items()], num_left=2),
+        {"cases": len(done.present), "lacking": lacks, "output": output},
+        as_json,
+        [
+            f"{len(lacks)} of {len(done.present)} cases lacked a modality. Wrote {output}",
+            f"Predict with: nnUNetv2_predict -i {output} -o PREDICTIONS ...  (a model trained with modality_dropout)",
+        ],
+    )
 
 
 @app.command()
@@ -64,6 +70,7 @@ def subsets(
     disable_tta: Annotated[bool, typer.Option("--disable_tta", help="No mirrored passes, as for nnU-Net.")] = False,
     convention: Convention = None,
     device: Device = "cuda",
+    as_json: Json = False,
 ) -> None:
     """Predict from every subset of the modalities: a table of Dice, and what each modality is worth."""
     from nnunet_ext.missing_modalities.subset_scores import score_subsets
@@ -88,8 +95,12 @@ def subsets(
         device=on,
     )
     headings, rows = subset_cells(scores)
-    Console().print(text_table(headings, rows, title="Mean Dice over the cases", num_left=len(scores.names)))
-    print(f"Wrote {', '.join(sorted(path.name for path in output.iterdir() if path.is_file()))} in {output}")
+    print_table(
+        text_table(headings, rows, title="Mean Dice over the cases", num_left=len(scores.names)),
+        read_json_object(output / "summary.json"),
+        as_json,
+        [f"Wrote {', '.join(sorted(path.name for path in output.iterdir() if path.is_file()))} in {output}"],
+    )
 
 
 def _of_model(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

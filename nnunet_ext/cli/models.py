@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from nnunet_ext.cli.options import (
     HD95,
     NSD,
     Convention,
     Device,
+    Json,
     Lesions,
     MatchDice,
     MinLesion,
@@ -20,7 +20,8 @@ from nnunet_ext.cli.options import (
     torch_device,
 )
 from nnunet_ext.files.checkpoint import FINAL
-from nnunet_ext.tables import text_table
+from nnunet_ext.progress import steps
+from nnunet_ext.tables import print_table, text_table
 
 app = typer.Typer()
 
@@ -29,13 +30,19 @@ app = typer.Typer()
 def strip(
     model: Annotated[Path, typer.Argument(help="Folder of a trained model: TRAINER__PLANS__CONFIGURATION.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write; must not exist, or be empty.")],
+    as_json: Json = False,
 ) -> None:
     """Copy a trained model without training-only weights and optimizer state; it predicts the same."""
     from nnunet_ext.trained.strip import strip_model
 
-    for file, before, after in strip_model(model, output):
-        print(f"{file}: {before / 1e6:.1f} MB -> {after / 1e6:.1f} MB")
-    print(f"Predict with: nnUNetv2_predict_from_modelfolder -m {output} -i IN -o OUT")
+    sizes = strip_model(model, output)
+    cells = [[str(file.relative_to(output)), f"{old / 1e6:.1f}", f"{new / 1e6:.1f}"] for file, old, new in sizes]
+    print_table(
+        text_table(["checkpoint", "before [MB]", "after [MB]"], cells),
+        [{"checkpoint": file, "bytes_before": old, "bytes_after": new} for file, old, new in sizes],
+        as_json,
+        [f"Wrote {output}", f"Predict with: nnUNetv2_predict_from_modelfolder -m {output} -i IN -o OUT"],
+    )
 
 
 @app.command()
@@ -56,6 +63,7 @@ def transfer(
         str | None, typer.Option("-f", "--fold", help="Fold of the model; the first there is if not given.")
     ] = None,
     checkpoint: Annotated[str, typer.Option("-chk", "--checkpoint", help="Checkpoint of the model.")] = FINAL,
+    as_json: Json = False,
 ) -> None:
     """Write a trained model's weights for a data set with other channels or labels, moved by their names."""
     from nnunet_ext.trained.transfer import transfer_weights
@@ -71,16 +79,22 @@ def transfer(
         fold=fold,
         checkpoint=checkpoint,
     )
-    Console().print(text_table(HEADINGS, written.rows, num_left=len(HEADINGS)))
+    notes = [
+        f"Wrote {output}",
+        f"Train with: nnUNetv2_train {dataset} {written.configuration} FOLD -tr {written.trainer} -p {plans} "
+        f"-pretrained_weights {output}",
+    ]
     if written.heads_left_out:
-        print(
+        heads = (
             "nnU-Net takes no weights named .seg_layers. from any file: segmentation heads of its own networks, and a "
             "branch or classifier beside them, begin anew in every training with -pretrained_weights."
         )
-    print(f"Wrote {output}")
-    print(
-        f"Train with: nnUNetv2_train {dataset} {written.configuration} FOLD -tr {written.trainer} -p {plans} "
-        f"-pretrained_weights {output}"
+        notes.insert(0, heads)
+    print_table(
+        text_table(HEADINGS, written.rows, num_left=len(HEADINGS)),
+        [dict(zip(HEADINGS, row, strict=True)) for row in written.rows],
+        as_json,
+        notes,
     )
 
 
@@ -105,7 +119,9 @@ def attention(
 
     on = torch_device(device)
     trained = load_attention_model(model, fold, checkpoint)
-    case = attention_of_case(trained, images, on, reference)
+    with steps("Predicting") as begin:
+        begin(images[0].name)
+        case = attention_of_case(trained, images, on, reference)
     drawn = draw_attention(case, output, slice_index)
     print(f"Wrote {output} (slice {drawn})")
     if reference is not None:

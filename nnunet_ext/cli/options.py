@@ -18,6 +18,10 @@ NumProcesses = Annotated[
     int | None,
     typer.Option("-np", "--num-processes", min=1, help="Parallel processes; default: processors, at most 8."),
 ]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as JSON, alone on standard output; notes go to standard error."),
+]
 DatasetJson = Annotated[
     Path | None, typer.Option("--dataset-json", help="dataset.json; default: looked for in and above the folders.")
 ]

@@ -1,10 +1,13 @@
 """``nnunet_ext plan``: plans with a method's settings, or planned for its network."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+
+from nnunet_ext.cli.options import Json
+from nnunet_ext.tables import print_json, print_table
 
 if TYPE_CHECKING:
     from nnunet_ext.planning.plans_file import PlansFile
@@ -56,6 +59,7 @@ def plan(
         typer.Option("--paper", help="Plan anew, with the patch and batch that the publication trains with."),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace plans of this name that differ.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write plans with settings of a method, or planned for its network, to be used with -p."""
     if gpu_memory is not None or paper:
@@ -69,11 +73,12 @@ def plan(
             configurations=configuration or [],
             overwrite=overwrite,
             plans=plans,
+            as_json=as_json,
         )
         return
     from nnunet_ext.planning.command import write_method_plans
 
-    file = write_method_plans(
+    written = write_method_plans(
         dataset,
         trainer,
         output=output,
@@ -82,7 +87,10 @@ def plan(
         configurations=configuration or [],
         overwrite=overwrite,
     )
-    _report(file, dataset, trainer)
+    if as_json:
+        print_json(_content(written.file, written.notes))
+    for line in [*written.notes, *_next_steps(written.file, dataset, trainer)]:
+        print(line, file=sys.stderr if as_json else sys.stdout)
 
 
 def _plan_for_network(
@@ -95,10 +103,11 @@ def _plan_for_network(
     configurations: list[str],
     overwrite: bool,
     plans: str,
+    as_json: bool,
 ) -> None:
     from nnunet_ext.planning.dataset_folder import dataset_number
     from nnunet_ext.planning.memory_command import write_memory_plans
-    from nnunet_ext.planning.memory_table import memory_table
+    from nnunet_ext.planning.memory_table import memory_records, memory_table
 
     planned = write_memory_plans(
         dataset,
@@ -112,20 +121,35 @@ def _plan_for_network(
         plans=plans,
     )
     name = planned.file.path.stem
-    Console().print(memory_table(planned.rows, planned.gpu_memory))
-    print("Memory is that of all tensors, counted without a GPU; kernels' workspace comes on top (docs/planning.md).")
+    lines = [
+        "Memory is that of all tensors, counted without a GPU; kernels' workspace comes on top (docs/planning.md).",
+        *planned.notes,
+    ]
     for data in planned.data:
         if data.plans == name or not data.preprocessed:
             number = dataset_number(planned.file.path.parent.name)
             what = f"preprocess first: nnUNetv2_preprocess -d {number} -plans_name {data.plans} -c {data.source}"
         else:
             what = f"reuses the preprocessed data of {data.plans} {data.source} ({data.data_identifier})"
-        print(f"{data.configuration}: {what}")
+        lines.append(f"{data.configuration}: {what}")
+    content = _content(planned.file, planned.notes) | {
+        "steps": memory_records(planned.rows),
+        "data": [asdict(data) for data in planned.data],
+        "warnings": planned.warnings,
+    }
+    lines += _next_steps(planned.file, dataset, trainer)
+    print_table(memory_table(planned.rows, planned.gpu_memory), content, as_json, lines)
     for warning in planned.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
-    _report(planned.file, dataset, trainer)
 
 
-def _report(file: "PlansFile", dataset: str, trainer: str) -> None:
-    print(f"Wrote {file.path}" if file.is_new else f"Kept {file.path}, which says this already")
-    print(f"Train with: nnUNetv2_train {dataset} CONFIGURATION FOLD -tr {trainer} -p {file.path.stem}")
+def _content(file: "PlansFile", notes: list[str]) -> dict[str, Any]:
+    """What ``--json`` says of the plans."""
+    return {"plans": file.path.stem, "file": file.path, "is_new": file.is_new, "notes": notes}
+
+
+def _next_steps(file: "PlansFile", dataset: str, trainer: str) -> list[str]:
+    return [
+        f"Wrote {file.path}" if file.is_new else f"Kept {file.path}, which says this already",
+        f"Train with: nnUNetv2_train {dataset} CONFIGURATION FOLD -tr {trainer} -p {file.path.stem}",
+    ]

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from nnunet_ext.cli.options import (
     HD95,
     NSD,
     Convention,
     DatasetJson,
+    Json,
     Lesions,
     MatchDice,
     MinLesion,
@@ -58,12 +58,13 @@ def evaluate(
     ] = False,
     dataset_json: DatasetJson = None,
     num_processes: NumProcesses = None,
+    as_json: Json = False,
 ) -> None:
     """Score predictions: Dice, sensitivity, specificity, HD95, volumes; a CSV row a case and region, tables, plots."""
     from nnunet_ext.evaluation.evaluate import evaluate_folders
     from nnunet_ext.evaluation.markdown import mean_cells, measured_how, uncertainty_tables
     from nnunet_ext.missing_modalities.presence import read_presence
-    from nnunet_ext.tables import text_table
+    from nnunet_ext.tables import print_table, text_table
 
     result = evaluate_folders(
         reference,
@@ -83,12 +84,19 @@ def evaluate(
     )
     headings, rows = mean_cells(result.summary)
     caption = "\n".join(measured_how(result.summary))
-    table = text_table(headings, rows, title="Means over the cases", caption=caption)
-    Console().print(table)
-    if "uncertainty" in result.summary:
-        for title, columns, cells in uncertainty_tables(result.summary["uncertainty"]):
-            Console().print(text_table(columns, cells, title=title))
-    print(f"Wrote {', '.join(sorted(path.name for path in output.iterdir()))} in {output}")
+    uncertain = result.summary.get("uncertainty")
+    more = (
+        [text_table(columns, cells, title=title) for title, columns, cells in uncertainty_tables(uncertain)]
+        if uncertain
+        else []
+    )
+    print_table(
+        text_table(headings, rows, title="Means over the cases", caption=caption),
+        result.summary,
+        as_json,
+        [f"Wrote {', '.join(sorted(path.name for path in output.iterdir()))} in {output}"],
+        more,
+    )
 
 
 @postprocess.command("determine")
@@ -133,10 +141,13 @@ def determine_command(
     task: Task = None,
     dataset_json: DatasetJson = None,
     num_processes: NumProcesses = None,
+    as_json: Json = False,
 ) -> None:
     """Search thresholds for removing small components and small regions, by mean score on cases left out."""
     from nnunet_ext.errors import InputError
+    from nnunet_ext.files.json_object import read_json_object
     from nnunet_ext.postprocessing.determine import determine_postprocessing, parse_replacements, parse_thresholds
+    from nnunet_ext.tables import print_json
 
     if score == "dice" and (lesions or task):
         raise InputError("--lesions and --task belong to --score lesion-dice.")
@@ -154,6 +165,11 @@ def determine_command(
         lesions=lesion_settings(lesions or "brats2025", task) if score == "lesion-dice" else None,
         num_processes=num_processes,
     )
+    if as_json:
+        for warning in result.warnings:
+            print(f"Warning: {warning}", file=sys.stderr)
+        print_json(read_json_object(output.with_suffix(".json")))
+        return
     for curve in result.search.curves:
         before = curve.scores[0]
         if curve.best is None:

@@ -5,9 +5,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.table import Table
-
-from nnunet_ext.tables import text_table
+from nnunet_ext.tables import TextTable, text_table
 
 
 def dice_per_case(summary: Path, dataset_json: Mapping) -> dict[str, list[float]]:
@@ -27,7 +25,7 @@ def dice_per_case(summary: Path, dataset_json: Mapping) -> dict[str, list[float]
     return values
 
 
-def dice_table(summaries: Mapping[str, Path], dataset_json: Mapping) -> Table:
+def dice_table(summaries: Mapping[str, Path], dataset_json: Mapping) -> TextTable:
     """Table of mean Dice, one row a system and one column a region; the caption says how empty regions count."""
     scores = {system: dice_per_case(summary, dataset_json) for system, summary in summaries.items()}
     regions = list(next(iter(scores.values())))

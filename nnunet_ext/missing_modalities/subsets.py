@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.files.atomic import atomic_path, check_free, write_text_atomically
@@ -20,6 +18,7 @@ from nnunet_ext.missing_modalities.fill_values import fill_values
 from nnunet_ext.missing_modalities.presence import PRESENCE_FILE, read_presence
 from nnunet_ext.missing_modalities.shapley import Channels
 from nnunet_ext.plans.modalities import channel_names
+from nnunet_ext.progress import track
 from nnunet_ext.trained.loaded_model import PredictionChoices, load_model
 
 SETTINGS_FILE = "predicted_with.json"
@@ -70,8 +69,8 @@ class SubsetPredictor:
         loaded: tuple[str, Any, dict[str, Any]] | None = None
         # a case at a time, so that its images are read once
         work.sort(key=lambda item: item[1])
-        console = Console(stderr=True)
-        for subset, case in track(work, "Predicting", console=console, transient=True):
+        names = self.names
+        for subset, case in track(work, "Predicting", name=lambda item: f"{item[1]} {subset_name(item[0], names)}"):
             file = output / subset_name(subset, self.names) / f"{case}{self.ending}"
             if not file.is_file():
                 if loaded is None or loaded[0] != case:

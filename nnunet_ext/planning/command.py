@@ -1,14 +1,34 @@
 """``nnunet_ext plan``: from names on the command line to a plans file in nnU-Net's folder."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from nnunet_ext.files.dataset_json import read_dataset_json
 from nnunet_ext.planning.dataset_folder import preprocessed_folder, read_plans
-from nnunet_ext.planning.plans_file import PlansFile, parse_assignments, plans_with_settings, write_plans
+from nnunet_ext.planning.plans_file import (
+    PlansFile,
+    notes_on_data,
+    parse_assignments,
+    plans_with_settings,
+    write_plans,
+)
 from nnunet_ext.planning.plans_name import DEFAULT_PLANS, check_new_name, plans_name
 from nnunet_ext.plans.network_entry import PlansError
 from nnunet_ext.trainers import TRAINERS
 from nnunet_ext.trainers.base import MethodTrainer
+
+
+@dataclass(frozen=True)
+class MethodPlans:
+    """What was written.
+
+    Attributes:
+        file: The plans file.
+        notes: What the trainer makes of the data set: modality groups, master modality.
+    """
+
+    file: PlansFile
+    notes: list[str]
 
 
 def write_method_plans(
@@ -19,7 +39,7 @@ def write_method_plans(
     plans: str = DEFAULT_PLANS,
     configurations: Sequence[str] = (),
     overwrite: bool = False,
-) -> PlansFile:
+) -> MethodPlans:
     """Write ``<nnUNet_preprocessed>/<dataset>/<output>.json``.
 
     Args:
@@ -39,15 +59,16 @@ def write_method_plans(
     output = output or plans_name(trainer, values, plans, configurations)
     check_new_name(output, plans)
     folder = preprocessed_folder(dataset)
+    dataset_json = read_dataset_json(folder)
     new = plans_with_settings(
         read_plans(folder, plans),
         output,
         trainer=trainer_class,
-        dataset_json=read_dataset_json(folder),
+        dataset_json=dataset_json,
         values=values,
         configurations=configurations,
     )
-    return write_plans(new, folder, overwrite)
+    return MethodPlans(write_plans(new, folder, overwrite), notes_on_data(new, trainer_class, dataset_json))
 
 
 def trainer_by_name(name: str) -> type[MethodTrainer]:

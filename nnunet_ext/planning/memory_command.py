@@ -16,6 +16,7 @@ from nnunet_ext.planning.planner import GIGABYTE, MethodPlanner
 from nnunet_ext.planning.plans_file import (
     CHANGES,
     PlansFile,
+    notes_on_data,
     parse_assignments,
     plans_with_settings,
     read_changes,
@@ -23,6 +24,7 @@ from nnunet_ext.planning.plans_file import (
 )
 from nnunet_ext.planning.plans_name import DEFAULT_PLANS, check_new_name, plans_name
 from nnunet_ext.plans.network_entry import HOST_NETWORKS, RESIDUAL_ENCODER, PlansError, resolved_configuration
+from nnunet_ext.progress import steps
 
 DEFAULT_GPU_MEMORY = 8.0  # GB; nnU-Net's own default
 DEFAULT_BASE = 32  # features of the first stage; nnU-Net's own default
@@ -37,6 +39,7 @@ class PlannedMemory:
         rows: What a training step of each configuration takes, the plain U-Net's beside it.
         data: Where each configuration's preprocessed data comes from.
         gpu_memory: Memory target, in GB.
+        notes: What the trainer makes of the data set: modality groups, master modality.
         warnings: Configurations of the trainer that the target does not hold, a sentence each.
     """
 
@@ -44,6 +47,7 @@ class PlannedMemory:
     rows: list[PlannedStep]
     data: list[DataSource]
     gpu_memory: float
+    notes: list[str]
     warnings: list[str]
 
 
@@ -97,16 +101,18 @@ def write_memory_plans(
     default = read_plans(folder, DEFAULT_PLANS) if (folder / f"{DEFAULT_PLANS}.json").is_file() else None
     settings = {key: value for key, value in values.items() if key not in CHANGES}
     values.pop("base_num_features", None)  # planned with
-    planner = MethodPlanner(
-        folder.name,
-        trainer_class,
-        plans_name=output,
-        settings=settings,
-        gpu_memory=target,
-        base_num_features=base,
-        residual=plans != DEFAULT_PLANS and _is_residual(folder, plans),
-    )
-    planned = planner.plan_experiment()
+    with steps("Planning") as begin:
+        planner = MethodPlanner(
+            folder.name,
+            trainer_class,
+            plans_name=output,
+            settings=settings,
+            gpu_memory=target,
+            base_num_features=base,
+            residual=plans != DEFAULT_PLANS and _is_residual(folder, plans),
+            begin=begin,
+        )
+        planned = planner.plan_experiment()
     if paper:
         planner.use_published_size(planned)
     dataset_json = planner.dataset_json
@@ -114,14 +120,22 @@ def write_memory_plans(
         planned, output, trainer=trainer_class, dataset_json=dataset_json, values=values, configurations=configurations
     )
     data = share_data(planned, folder)
-    rows = planned_steps(trainer_class, planned, dataset_json, default)
+    with steps("Counting", len(planned["configurations"])) as begin:
+        rows = planned_steps(trainer_class, planned, dataset_json, default, begin)
     warnings = [
         f"{row.configuration}: patch {row.patch_size}, batch {row.batch_size} needs {row.cost.memory / GIGABYTE:.1f} "
         f"GB, which {target:g} GB do not hold."
         for row in rows
-        if row.network == trainer and row.cost.memory > target * GIGABYTE
+        if row.trainer == trainer and row.cost.memory > target * GIGABYTE
     ]
-    return PlannedMemory(write_plans(planned, folder, overwrite), rows, data=data, gpu_memory=target, warnings=warnings)
+    return PlannedMemory(
+        write_plans(planned, folder, overwrite),
+        rows,
+        data=data,
+        gpu_memory=target,
+        notes=notes_on_data(planned, trainer_class, dataset_json),
+        warnings=warnings,
+    )
 
 
 def _is_residual(folder: Path, plans: str) -> bool:

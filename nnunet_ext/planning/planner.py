@@ -38,6 +38,7 @@ class MethodPlanner(HostPlanner):
         base_num_features: Features of the first stage.
         mixed_precision: Whether training is in mixed precision, as on a GPU; nnU-Net trains in float32 on the CPU.
         residual: Whether nnU-Net's residual-encoder U-Net is planned in place of its plain one.
+        begin: Called with the name of each candidate when it is taken on, for a display of the progress.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class MethodPlanner(HostPlanner):
         base_num_features: int = 32,
         mixed_precision: bool = True,
         residual: bool = False,
+        begin: Callable[[str], None] = lambda name: None,
     ):
         super().__init__(
             dataset,
@@ -63,6 +65,7 @@ class MethodPlanner(HostPlanner):
         self.settings = settings
         self.target = FILLED * gpu_memory * GIGABYTE
         self.mixed_precision = mixed_precision
+        self.begin = begin
         self._transpose_forward = self.axes_order()
         self._previous_stage: str | None = None
         self._costs: dict[str, StepCost] = {}
@@ -161,6 +164,7 @@ class MethodPlanner(HostPlanner):
         kwargs = architecture["arch_kwargs"]
         key = f"{self._previous_stage} {list(patch_size)} {kwargs['strides']} {kwargs['kernel_sizes']} {batch_size}"
         if key not in self._costs:
+            self.begin(f"patch {'x'.join(str(int(side)) for side in patch_size)}, batch {batch_size}")
             self._costs[key] = step_cost(
                 self.trainer,
                 self._candidate(patch_size, architecture, batch_size),

@@ -93,10 +93,27 @@ def plans_with_settings(
         same_dimension = changes.patch_size is None or len(changes.patch_size) == len(resolved["patch_size"])
         if same_dimension or configurations:
             _apply(changes, configuration, resolved, own)
-    for configuration in new["configurations"]:
-        # raises now what would be raised when training starts
-        trainer.prepare_plans(new, configuration, dict(dataset_json))
+    notes_on_data(new, trainer, dataset_json)  # raises now what would be raised when training starts
     return new
+
+
+def notes_on_data(plans: Mapping[str, Any], trainer: type[MethodTrainer], dataset_json: Mapping[str, Any]) -> list[str]:
+    """What a training with these plans will say of the data set: modality groups, master modality, guesses.
+
+    Args:
+        plans: Content of a plans file; not changed.
+        trainer: Trainer that they are for.
+        dataset_json: Content of ``dataset.json``.
+
+    Raises:
+        UserError: The trainer refuses the plans or the channels.
+    """
+    notes = [
+        note
+        for configuration in plans["configurations"]
+        for note in trainer.prepare_plans(dict(plans), configuration, dict(dataset_json))[2]
+    ]
+    return list(dict.fromkeys(notes))
 
 
 def read_changes(values: Mapping[str, Any]) -> ConfigurationChanges:

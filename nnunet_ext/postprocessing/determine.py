@@ -3,7 +3,7 @@
 import json
 import pickle
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import track
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.conventions import CONVENTIONS, default_convention
@@ -28,6 +26,7 @@ from nnunet_ext.postprocessing.joint import check_is_cheap, search_jointly
 from nnunet_ext.postprocessing.rules import rules_for
 from nnunet_ext.postprocessing.search import Curve, Search, find_cliff, search_in_turn, threshold_series
 from nnunet_ext.postprocessing.small_components import DEFAULT_CONNECTIVITY
+from nnunet_ext.progress import track
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,9 @@ def determine_postprocessing(
         check_is_cheap(steps, len(names))
         search = search_jointly(cases, rules, steps)
     else:
-        search = search_in_turn(cases, rules, steps, _progress)
+        search = search_in_turn(
+            cases, rules, steps, lambda indices: track(indices, "Searching", name=lambda index: rules[index].name)
+        )
     warnings = _warnings(search, names, thresholds is not None, _score_words(lesions))
     result = Postprocessing(search, convention, warnings, lesions)
     _write(result, output, len(names), labels)
@@ -191,10 +192,6 @@ def _check_replacements(replacements: Mapping[str, int] | None, labels: DatasetL
             raise InputError(f"No region or label '{name}'; dataset.json has {', '.join(sorted(names))}.")
         if label not in labels.values:
             raise InputError(f"'{name}' cannot become {label}; dataset.json has the labels {sorted(labels.values)}.")
-
-
-def _progress(indices: Sequence[int]) -> Iterable[int]:
-    return track(indices, "Searching", console=Console(stderr=True), transient=True)
 
 
 def _score_words(lesions: LesionSettings | None) -> str:

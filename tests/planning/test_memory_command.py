@@ -10,7 +10,9 @@ from nnunet_ext import cli
 from nnunet_ext.errors import UserError
 from nnunet_ext.planning import memory_command
 from nnunet_ext.planning.memory_command import write_memory_plans
+from nnunet_ext.planning.memory_table import PlannedStep
 from nnunet_ext.planning.plans_name import plans_name
+from nnunet_ext.planning.training_step import StepCost
 from nnunet_ext.testing import Case
 
 TRAINER = "ModalityPairingTrainer"
@@ -33,7 +35,8 @@ def test_file_has_the_methods_name_and_the_rows_stand_next_to_the_plain_network(
     plans = json.loads(planned.file.path.read_text())
     assert plans["plans_name"] == name
     own, plain = (row for row in planned.rows if row.configuration == "3d_fullres")
-    assert (own.network, own.patch_size, own.batch_size) == (TRAINER, plain.patch_size, plain.batch_size)
+    assert (own.trainer, own.patch_size, own.batch_size) == (TRAINER, plain.patch_size, plain.batch_size)
+    assert (own.network, plain.network) == ("ModalityPairingUNet", "PlainConvUNet")
     assert own.cost.memory > plain.cost.memory
     assert own.cost.operations > plain.cost.operations > 0
     assert planned.warnings == []
@@ -89,7 +92,7 @@ def planned_at_once(monkeypatch):
     """nnU-Net's search replaced by one whose batch is that of the memory target."""
 
     class Planner:
-        def __init__(self, dataset, trainer, plans_name, settings, gpu_memory, base_num_features, residual):
+        def __init__(self, dataset, trainer, plans_name, settings, gpu_memory, base_num_features, residual, begin):
             self.dataset_json, self.batch_size = Case().dataset_json, int(gpu_memory)
 
         def plan_experiment(self):
@@ -98,7 +101,8 @@ def planned_at_once(monkeypatch):
             return plans
 
     monkeypatch.setattr(memory_command, "MethodPlanner", Planner)
-    monkeypatch.setattr(memory_command, "planned_steps", lambda *arguments: [])
+    row = PlannedStep("3d", TRAINER, "Net", "Plans", (8, 8, 8), 2, StepCost(1, 1, 1, 1))
+    monkeypatch.setattr(memory_command, "planned_steps", lambda *arguments: [row])
 
 
 def test_planning_again_keeps_the_file(folder, planned_at_once):
@@ -149,11 +153,10 @@ def run(capsys, monkeypatch, *arguments):
 
 
 def test_command_line(folder, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "160")
     code, output, error = run(capsys, monkeypatch, "--gpu-memory", "0.03", "base_num_features=4")
     assert (code, error) == (0, "")
-    for text in ("parameters", "of target", "arithmetic", "plain U-Net, same size", "without a GPU"):
-        assert text in output
+    assert {"[GB]", "target", "[Gop]", "U-Net", "Wrote"} <= set(output.split())
+    assert "Modality groups: [['FLAIR', 'T2'], ['T1ce', 'T1']]" in output
     assert "3d_fullres: preprocess first: nnUNetv2_preprocess -d 999 -plans_name nnUNetExtModalityPairing" in output
     assert f"nnUNetv2_train 999 CONFIGURATION FOLD -tr {TRAINER} -p nnUNetExtModalityPairingPlans_0-03G_" in output
 
@@ -168,11 +171,10 @@ def test_commands_to_type_have_the_number_that_nnunet_asks_for(folder, capsys, m
 def test_plans_of_a_residual_preset_have_its_network_planned_anew(folder, capsys, monkeypatch):
     residual = Case(residual=True).plans | {"plans_name": "nnUNetResEncUNetMPlans"}
     (folder / "nnUNetResEncUNetMPlans.json").write_text(json.dumps(residual))
-    monkeypatch.setenv("COLUMNS", "160")
     arguments = ["--gpu-memory", "0.03", "-p", "nnUNetResEncUNetMPlans", "-o", "Planned", "base_num_features=4"]
     code, output, error = run(capsys, monkeypatch, *arguments)
     assert (code, error) == (0, "")
-    assert "residual-encoder U-Net, same size" in output
+    assert "ResEnc U-Net" in output
     for configuration in json.loads((folder / "Planned.json").read_text())["configurations"].values():
         architecture = configuration["architecture"]
         assert architecture["network_class_name"].endswith(".ResidualEncoderUNet")

@@ -92,14 +92,14 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("dataset", ["999", "Dataset999_Case"])
 def test_command_writes_a_file_beside_nnunets(folder, dataset):
-    file, is_new = write_method_plans(dataset, "ModalityPairingTrainer", "Short", ["num_epochs=2"])
+    file, is_new = write_method_plans(dataset, "ModalityPairingTrainer", "Short", ["num_epochs=2"]).file
     assert (file, is_new) == (folder / "Short.json", True)
     assert json.loads(file.read_text())["nnunet_ext"] == {"num_epochs": 2}
 
 
 def test_name_that_is_left_out_tells_settings_apart(folder):
     first, second, other = (
-        write_method_plans("999", "ModalityPairingTrainer", None, [assignment]).path
+        write_method_plans("999", "ModalityPairingTrainer", None, [assignment]).file.path
         for assignment in ("num_epochs=2", "num_epochs=3", "pairing_weight=0")
     )
     assert len({first, second, other}) == 3
@@ -144,7 +144,7 @@ def test_cut_off_files_are_named(folder, name):
 
 def test_other_content_is_refused_unless_told_otherwise(folder):
     arguments = ("999", "ModalityPairingTrainer", "Short")
-    file, _ = write_method_plans(*arguments, ["num_epochs=2", "batch_size=4"])
+    file, _ = write_method_plans(*arguments, ["num_epochs=2", "batch_size=4"]).file
     with pytest.raises(
         UserError,
         match=r"something else: configurations\.3d\.batch_size \(4 there, 2 here\), "
@@ -152,17 +152,17 @@ def test_other_content_is_refused_unless_told_otherwise(folder):
     ):
         write_method_plans(*arguments, ["num_epochs=3"])
     assert json.loads(file.read_text())["nnunet_ext"] == {"num_epochs": 2}
-    assert write_method_plans(*arguments, ["num_epochs=3"], overwrite=True) == (file, True)
+    assert write_method_plans(*arguments, ["num_epochs=3"], overwrite=True).file == (file, True)
     assert json.loads(file.read_text())["nnunet_ext"] == {"num_epochs": 3}
 
 
 def test_same_content_is_left_as_it_is(folder):
     arguments = ("999", "ModalityPairingTrainer", "Short")
-    file, _ = write_method_plans(*arguments, ["num_epochs=2", "pairing_weight=0"])
+    file, _ = write_method_plans(*arguments, ["num_epochs=2", "pairing_weight=0"]).file
     file.write_text(json.dumps(json.loads(file.read_text())))  # laid out otherwise
     text = file.read_text()
-    assert write_method_plans(*arguments, ["pairing_weight=0", "num_epochs=2"]) == (file, False)
-    assert write_method_plans(*arguments, ["num_epochs=2", "pairing_weight=0"], overwrite=True) == (file, False)
+    assert write_method_plans(*arguments, ["pairing_weight=0", "num_epochs=2"]).file == (file, False)
+    assert write_method_plans(*arguments, ["num_epochs=2", "pairing_weight=0"], overwrite=True).file == (file, False)
     assert file.read_text() == text
 
 
@@ -171,4 +171,4 @@ def test_cut_off_plans_can_be_replaced(folder):
     arguments = ("999", "ModalityPairingTrainer", "Short", ["num_epochs=2"])
     with pytest.raises(UserError, match="cut off"):
         write_method_plans(*arguments)
-    assert write_method_plans(*arguments, overwrite=True).is_new
+    assert write_method_plans(*arguments, overwrite=True).file.is_new
