@@ -1,5 +1,6 @@
 """Trainer of the modality-pairing method (Wang et al., BraTS 2020)."""
 
+import json
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -37,8 +38,8 @@ class ModalityPairingSettings(TrainingSettings):
     # Whether samples count in the correlation loss in which a branch has no modality left (modality_dropout). "keep":
     # our choice, because the correlation then teaches the empty branch what the other one sees
     empty_branch: Literal["keep", "leave_out"] = Field(default="keep")
-    # Channel names of each branch; None: FLAIR and T2, T1ce and T1 (Sec. 2) where the dataset has these four, else an
-    # even split in channel order (not stated: our choice, because the paper has no other data)
+    # Channel names of each branch; None: FLAIR and T2, T1ce and T1 (Sec. 2), also where the dataset lacks some of these;
+    # else by kind or an even split (not stated: our choice, because the paper has no other data)
     modality_groups: list[list[str]] | None = None
 
 
@@ -64,13 +65,13 @@ class ModalityPairingTrainer(MethodTrainer):
         """Put the channel names of each branch into the settings."""
         settings = super().resolve_settings(settings, dataset_json, notes)
         names = channel_names(dataset_json)
-        groups, split_evenly = resolve_groups(names, settings.modality_groups, KNOWN_GROUPS)
+        groups, why = resolve_groups(names, settings.modality_groups, KNOWN_GROUPS)
         named = [[names[channel] for channel in group] for group in groups]
         notes.append(f"Modality groups: {named}")
-        if split_evenly:
+        if why:
             notes.append(
-                "The channels are not FLAIR, T2, T1ce and T1, so they were split evenly in channel order. To choose "
-                'the groups, set "modality_groups" in the "nnunet_ext" block of the plans (nnunet_ext plan --help).'
+                f"These groups are not the paper's (FLAIR and T2, T1ce and T1): {why}. To choose them, type: "
+                f"nnunet_ext plan ... 'modality_groups={json.dumps(named)}'"
             )
         return replace(settings, modality_groups=named)
 

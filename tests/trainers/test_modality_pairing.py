@@ -112,8 +112,14 @@ def test_plans_hold_groups_by_name_and_by_index(tmp_path):
 def test_even_split_is_announced_in_the_log(tmp_path):
     trainer = trainer_for(Case(channels=("b0", "b500", "b1000")), tmp_path)
     log = Path(trainer.log_file).read_text()
-    assert "split evenly" in log
-    assert "[['b0', 'b500'], ['b1000']]" in log
+    assert "no known modality: 'b0', 'b500', so channels were split evenly in order" in log
+    assert """nnunet_ext plan ... 'modality_groups=[["b0", "b500"], ["b1000"]]'""" in log
+
+
+def test_the_papers_groups_are_no_choice_of_ours(tmp_path):
+    trainer = trainer_for(Case(channels=("T1Gd", "T2", "FLAIR")), tmp_path)
+    assert trainer.settings.modality_groups == [["FLAIR", "T2"], ["T1Gd"]]
+    assert "not the paper's" not in Path(trainer.log_file).read_text()
 
 
 def test_groups_from_the_plans(tmp_path):
