@@ -1,16 +1,14 @@
 """``nnunet_ext check``: images before a prediction or a training."""
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from nnunet_ext.cli.options import NumProcesses, raw_folder
+from nnunet_ext.cli.options import Json, NumProcesses, raw_folder
 from nnunet_ext.errors import UserError
-from nnunet_ext.tables import text_table
+from nnunet_ext.tables import print_table, text_table
 
 if TYPE_CHECKING:
     from nnunet_ext.checking.folder import FolderCheck
@@ -29,8 +27,8 @@ def check(
         Path | None, typer.Option("-m", "--model", help="Instead: folder of a trained model, as for nnU-Net's -m.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings, too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")] = False,
     num_processes: NumProcesses = None,
+    as_json: Json = False,
 ) -> None:
     """Read all images and say what is wrong: damaged files, other grids, swapped channels. Exit code 1 for errors."""
     from nnunet_ext.checking.folder import check_folder
@@ -39,10 +37,7 @@ def check(
         raise UserError("Give either the data set (-d 137) or a trained model (-m FOLDER).")
     files = _of_model(model) if model is not None else _of_dataset(str(dataset))
     found = check_folder(images.absolute(), files, num_processes)
-    if as_json:
-        print(json.dumps(found.as_json(), indent=4))
-    else:
-        _print(found)
+    _print(found, as_json)
     if found.of("error") or (strict and found.of("warning")):
         raise typer.Exit(1)
 
@@ -62,17 +57,15 @@ def _of_model(folder: Path) -> "TrainingFiles":
     return of_model(folder, Path(raw) if raw else None)
 
 
-def _print(found: "FolderCheck") -> None:
+def _print(found: "FolderCheck", as_json: bool) -> None:
     rows = [
         [case or "-", finding.severity, finding.kind, finding.message.replace(f"{found.folder}{os.sep}", "")]
         for case, findings in found.cases.items()
         for finding in findings
     ]
-    if rows:
-        Console().print(text_table(["case", "", "what", "in full"], rows, num_left=4))
-    for note in found.notes:
-        print(f"Note: {note}")
     numbers = {severity: len(found.of(severity)) for severity in ("error", "warning")}
     counted = ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for word, number in numbers.items())
     cases = len([case for case in found.cases if case])
-    print(f"{cases} cases, {found.num_files} files in {found.folder}: {counted}.")
+    result = f"{cases} cases, {found.num_files} files in {found.folder}: {counted}."
+    table = text_table(["case", "", "what", "in full"], rows, num_left=4)
+    print_table(table, found.as_json(), as_json, [*(f"Note: {note}" for note in found.notes), result])

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from nnunet_ext.errors import UserError
 
 # Spellings in use for the same modality, lower case, without separators and without a leading "mr" or "3d". Sources:
-# BraTS 2012 to 2025 (T1, T1c, T1ce, T1n, T2w, T2f, MR_Flair, ...), the Medical Segmentation Decathlon (t1gd, T2, ADC, CT),
-# ISLES 2015 to 2022 (MR_DWI, MR_ADC, rCBF, rCBV, MTT, TTP, Tmax, CT_CBF, ...), WMH (3DT1, T1, FLAIR), multiple sclerosis
-# (ISBI 2015: MPRAGE, PD; MSSEG: GADO, DP; Ljubljana: T1W, T1WKS, T2W), prostate (PROSTATEx, PI-CAI: t2w, adc, hbv, DWI),
-# CT with PET (HECKTOR: PT; autoPET: SUV), and common names of DICOM series.
+# BraTS 2012 to 2025 (T1, T1c, T1ce, T1n, T2w, T2f, MR_Flair, ...), the Medical Segmentation Decathlon (t1gd, T2, ADC,
+# CT), ISLES 2015 to 2022 (MR_DWI, MR_ADC, rCBF, rCBV, MTT, TTP, Tmax, CT_CBF, ...), WMH (3DT1, T1, FLAIR), multiple
+# sclerosis (ISBI 2015: MPRAGE, PD; MSSEG: GADO, DP; Ljubljana: T1W, T1WKS, T2W), prostate (PROSTATEx, PI-CAI: t2w, adc,
+# hbv, DWI), CT with PET (HECKTOR: PT; autoPET: SUV), and common names of DICOM series.
 _SPELLINGS = {
     "T1": (
         "t1",
@@ -195,7 +195,8 @@ def resolve_groups(
         return [list(range(first)), list(range(first, len(names)))], f"{what}, so channels were split evenly in order"
     of_method = {modality for group in known for modality in group}
     others = [channel for family in families for channel in family if modalities[channel] not in of_method]
-    why = f"the method has no {_listed([names[channel] for channel in others])}, so channels were grouped by what is alike"
+    strange = _listed([names[channel] for channel in others])
+    why = f"the method has no {strange}, so channels were grouped by what is alike"
     if all(groups):
         # what the method does not have joins its first branch: most of it shows water, as T2 does
         return [groups[0] + others, *groups[1:]], why

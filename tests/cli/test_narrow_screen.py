@@ -117,6 +117,10 @@ def test_determine(labels):
 
 
 def test_complete_subsets_and_strip(model, tmp_path):
+    found = content("check", tmp_path / "images", "-m", model, "-np", 1, code=1)
+    output, _ = run("check", tmp_path / "images", "-m", model, "-np", 1, code=1)
+    shows(output, *(f"{each['case']} {each['severity']} {each['kind']}" for each in found["findings"]), "error")
+
     arguments = ("complete", tmp_path / "images", tmp_path / "complete", "-m", model, "-np", 1)
     shows(run(*arguments)[0], f"incomplete {CHANNELS[1]}")
     arguments = ("complete", tmp_path / "images", tmp_path / "again", "-m", model, "-np", 1)
@@ -186,7 +190,7 @@ def test_every_table_is_tested_here():
         for name, command in _commands(typer.main.get_command(app))
         if any("--json" in option.opts for option in command.params)
     }
-    tested = {"list", "doctor", "evaluate", "determine", "complete", "subsets", "strip", "plan"}
+    tested = {"check", "list", "doctor", "evaluate", "determine", "complete", "subsets", "strip", "plan"}
     assert with_json == tested
 
 
