@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from nnunet_ext.files.atomic import write_text_atomically
 from nnunet_ext.plans.network_entry import PlansError, resolved_configuration
 from nnunet_ext.plans.plans_difference import listed, plans_difference
-from nnunet_ext.plans.settings import PLANS_KEY, STRICT, setting_problems
+from nnunet_ext.plans.settings import PLANS_KEY, STRICT, given_settings, setting_problems, settings_block
 from nnunet_ext.trainers.base import MethodTrainer
 
 
@@ -79,7 +79,9 @@ def plans_with_settings(
     """
     new = deepcopy(dict(plans))
     new["plans_name"] = name
-    new[PLANS_KEY] = {**new.get(PLANS_KEY, {}), **{k: v for k, v in values.items() if k not in CHANGES}}
+    new[PLANS_KEY] = settings_block(
+        {**given_settings(new), **{key: value for key, value in values.items() if key not in CHANGES}}
+    )
     changes = read_changes(values)
     for configuration in configurations:
         resolved_configuration(new, configuration)

@@ -3,17 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
+from nnunet_ext.plans.settings import PLANS_KEY, WRITTEN_BY
+
 LONGEST_VALUE = 60  # characters
 
 
 def plans_difference(there: Any, here: Any, name: str = "") -> list[str]:
-    """What differs, such as ``"configurations.2d.batch_size (2 there, 13 here)"``; empty if nothing does.
+    """What differs, but for who wrote it, such as ``"configurations.2d.batch_size (2 there, 13 here)"``; empty if nothing does.
 
     Args:
         there: Plans, or a part of them, as JSON gives them.
         here: What they are compared with.
         name: Name of that part.
     """
+    if name == f"{PLANS_KEY}.{WRITTEN_BY}":
+        return []
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         return [
             difference

@@ -9,8 +9,10 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from nnunet_ext.errors import UserError
+from nnunet_ext.version import __version__, commit
 
 PLANS_KEY = "nnunet_ext"
+WRITTEN_BY = "written_by"  # entry of that block: version and commit of this package; says nothing about a training
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -84,6 +86,16 @@ def read_settings(settings_class: type[SettingsType], values: Mapping[str, Any])
         raise SettingsError(
             f"Settings of {settings_class.__name__}: {setting_problems(error)}. Valid settings: {valid}."
         ) from None
+
+
+def given_settings(plans: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that a plans file gives, as its block holds them; without who wrote it."""
+    return {name: value for name, value in plans.get(PLANS_KEY, {}).items() if name != WRITTEN_BY}
+
+
+def settings_block(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A plans file's block with settings, and the version and commit that write it."""
+    return {**values, WRITTEN_BY: {"version": __version__, "commit": commit()}}
 
 
 def settings_as_json(settings: TrainingSettings) -> dict[str, Any]:

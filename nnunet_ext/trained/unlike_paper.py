@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from nnunet_ext.plans.network_entry import PlansError, resolved_configuration
-from nnunet_ext.plans.settings import PLANS_KEY, settings_as_json
+from nnunet_ext.plans.settings import given_settings, settings_as_json
 from nnunet_ext.trained.model_folder import TrainedModel
 from nnunet_ext.trainers import TRAINERS
 from nnunet_ext.trainers.base import MethodTrainer
@@ -58,7 +58,7 @@ def settings_unlike_paper(model: TrainedModel) -> dict[str, tuple[Any, Any]]:
     # the paper's settings as this data set fills them in (modality groups and the like)
     resolved = trainer.settings_for({}, dict(model.labels.content), [])
     paper = json.loads(json.dumps(settings_as_json(resolved)))
-    trained_with = {**paper, **model.plans.get(PLANS_KEY, {})}
+    trained_with = {**paper, **given_settings(model.plans)}
     return {name: (value, paper.get(name)) for name, value in trained_with.items() if value != paper.get(name)}
 
 

@@ -26,7 +26,14 @@ from nnunet_ext.losses.target import TargetFormat
 from nnunet_ext.parallel import forked_processes_end_with_this_one
 from nnunet_ext.plans.modalities import ModalityError, channel_names
 from nnunet_ext.plans.network_entry import write_architecture
-from nnunet_ext.plans.settings import PLANS_KEY, TrainingSettings, read_settings, settings_as_json
+from nnunet_ext.plans.settings import (
+    PLANS_KEY,
+    TrainingSettings,
+    given_settings,
+    read_settings,
+    settings_as_json,
+    settings_block,
+)
 from nnunet_ext.trainers.component_plot import plot_component_losses
 from nnunet_ext.trainers.continuation import ContinuationError, differences
 from nnunet_ext.trainers.health import (
@@ -40,6 +47,7 @@ from nnunet_ext.trainers.health import (
 )
 from nnunet_ext.trainers.health_findings import findings, region_names
 from nnunet_ext.trainers.health_plot import is_drawn_after, plot_health
+from nnunet_ext.version import commit, version_text
 
 COMPONENT_PREFIX = "loss_"
 CHECKPOINT_PER_WEIGHTS = 3  # with both moments of Adam; SGD has one
@@ -102,7 +110,9 @@ class MethodTrainer(HostTrainer):
         plans, settings, notes = self.prepare_plans(plans, configuration, dataset_json)
         super().__init__(plans, configuration, fold, dataset_json, device)
         # nnU-Net writes a trainer's attributes into debug.json, and no version but that of PyTorch
-        self.nnunet_ext_version, self.nnunetv2_version = __version__, version("nnunetv2")
+        self.nnunet_ext_version, self.nnunet_ext_commit = __version__, commit()
+        self.nnunetv2_version = version("nnunetv2")
+        self.print_to_log_file(f"nnunet_ext {version_text()}; nnunetv2 {self.nnunetv2_version}")
         self.settings = settings
         self.enable_deep_supervision = self.deep_supervision
         self.num_epochs = settings.num_epochs
@@ -140,9 +150,9 @@ class MethodTrainer(HostTrainer):
         """
         plans = deepcopy(plans)
         notes: list[str] = []
-        settings = cls.settings_for(plans.get(PLANS_KEY, {}), dataset_json, notes)
+        settings = cls.settings_for(given_settings(plans), dataset_json, notes)
         cls.write_network(settings, plans, configuration, dataset_json)
-        plans[PLANS_KEY] = settings_as_json(settings)
+        plans[PLANS_KEY] = settings_block(settings_as_json(settings))
         return plans, settings, notes
 
     @classmethod

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from nnunet_ext.errors import UserError
 from nnunet_ext.plans.network_entry import resolved_configuration
-from nnunet_ext.plans.settings import PLANS_KEY, TrainingSettings, read_settings, settings_as_json
+from nnunet_ext.plans.settings import TrainingSettings, given_settings, read_settings, settings_as_json
 
 
 class ContinuationError(UserError):
@@ -46,7 +46,7 @@ def differences(
     if checkpoint["trainer_name"] != trainer_name:
         found.major.append(f"Trainer is {trainer_name} now; the checkpoint is of {checkpoint['trainer_name']}.")
     # settings that came after the checkpoint have their defaults
-    trained_with = settings_as_json(read_settings(type(settings), {})) | then["plans"].get(PLANS_KEY, {})
+    trained_with = settings_as_json(read_settings(type(settings), {})) | given_settings(then["plans"])
     for name, value in settings_as_json(settings).items():
         if trained_with[name] != value:
             kind = found.minor if name in settings.changeable else found.major

@@ -38,8 +38,8 @@ class ModalityPairingSettings(TrainingSettings):
     # Whether samples count in the correlation loss in which a branch has no modality left (modality_dropout). "keep":
     # our choice, because the correlation then teaches the empty branch what the other one sees
     empty_branch: Literal["keep", "leave_out"] = Field(default="keep")
-    # Channel names of each branch; None: FLAIR and T2, T1ce and T1 (Sec. 2), also where the dataset lacks some of these;
-    # else by kind or an even split (not stated: our choice, because the paper has no other data)
+    # Channel names of each branch; None: FLAIR and T2, T1ce and T1 (Sec. 2), also where the dataset lacks some of
+    # these; else by kind or an even split (not stated: our choice, because the paper has no other data)
     modality_groups: list[list[str]] | None = None
 
 

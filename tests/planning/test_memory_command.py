@@ -13,6 +13,7 @@ from nnunet_ext.planning.memory_command import write_memory_plans
 from nnunet_ext.planning.memory_table import PlannedStep
 from nnunet_ext.planning.plans_name import plans_name
 from nnunet_ext.planning.training_step import StepCost
+from nnunet_ext.plans.settings import given_settings
 from nnunet_ext.testing import Case
 
 TRAINER = "ModalityPairingTrainer"
@@ -65,7 +66,7 @@ def test_given_sizes_replace_planned_ones(folder):
     planned = plan("Given", assignments=("base_num_features=4", "batch_size=3", "num_epochs=5"), gpu_memory=0.03)
     plans = json.loads(planned.file.path.read_text())
     assert {row.batch_size for row in planned.rows} == {3}
-    assert plans["nnunet_ext"] == {"num_epochs": 5}
+    assert given_settings(plans) == {"num_epochs": 5}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from planned_dataset import NAME, write_planned_dataset
 from nnunet_ext.planning.planner import CASCADE, FILLED, GIGABYTE, MethodPlanner, largest_batch
 from nnunet_ext.planning.training_step import step_cost
 from nnunet_ext.plans.network_entry import PlansError
+from nnunet_ext.plans.settings import given_settings
 from nnunet_ext.trainers import (
     TRAINERS,
     AttentionFusionTrainer,
@@ -56,7 +57,7 @@ def test_plans_name_nnunets_network_and_carry_the_settings(folder):
     for configuration in plans["configurations"].values():
         assert configuration["architecture"]["network_class_name"].endswith("PlainConvUNet")
         assert configuration["architecture"]["arch_kwargs"]["features_per_stage"][0] == 4
-    assert plans["nnunet_ext"] == {"pairing_weight": 0.25}
+    assert given_settings(plans) == {"pairing_weight": 0.25}
     assert plans["plans_name"] == "New"
 
 

@@ -7,8 +7,11 @@ import pytest
 from nnunet_ext.errors import UserError
 from nnunet_ext.planning.command import write_method_plans
 from nnunet_ext.planning.plans_file import parse_assignments, plans_with_settings
+from nnunet_ext.plans import settings
+from nnunet_ext.plans.settings import given_settings
 from nnunet_ext.testing import Case
 from nnunet_ext.trainers import ModalityPairingTrainer
+from nnunet_ext.version import __version__, commit
 
 
 def new_plans(values, case=None, configurations=()):
@@ -31,7 +34,7 @@ def test_settings_go_into_the_block_and_changes_into_the_configuration():
     plans = new_plans({"num_epochs": 3, "batch_size": 1, "patch_size": [8, 8, 12], "base_num_features": 2})
     configuration = plans["configurations"]["3d"]
     assert plans["plans_name"] == "New"
-    assert plans["nnunet_ext"] == {"num_epochs": 3}
+    assert given_settings(plans) == {"num_epochs": 3}
     assert configuration["batch_size"] == 1
     assert configuration["patch_size"] == [8, 8, 12]
     assert configuration["architecture"]["arch_kwargs"]["features_per_stage"] == [2, 4, 8]
@@ -94,7 +97,7 @@ def folder(tmp_path, monkeypatch):
 def test_command_writes_a_file_beside_nnunets(folder, dataset):
     file, is_new = write_method_plans(dataset, "ModalityPairingTrainer", "Short", ["num_epochs=2"]).file
     assert (file, is_new) == (folder / "Short.json", True)
-    assert json.loads(file.read_text())["nnunet_ext"] == {"num_epochs": 2}
+    assert given_settings(json.loads(file.read_text())) == {"num_epochs": 2}
 
 
 def test_name_that_is_left_out_tells_settings_apart(folder):
@@ -104,7 +107,7 @@ def test_name_that_is_left_out_tells_settings_apart(folder):
     )
     assert len({first, second, other}) == 3
     assert first.name.startswith("nnUNetExtModalityPairingPlans_")
-    assert json.loads(first.read_text())["nnunet_ext"] == {"num_epochs": 2}
+    assert given_settings(json.loads(first.read_text())) == {"num_epochs": 2}
     assert json.loads(first.read_text())["plans_name"] == first.stem
 
 
@@ -151,9 +154,9 @@ def test_other_content_is_refused_unless_told_otherwise(folder):
         r"nnunet_ext\.num_epochs \(2 there, 3 here\)\..*--overwrite",
     ):
         write_method_plans(*arguments, ["num_epochs=3"])
-    assert json.loads(file.read_text())["nnunet_ext"] == {"num_epochs": 2}
+    assert given_settings(json.loads(file.read_text())) == {"num_epochs": 2}
     assert write_method_plans(*arguments, ["num_epochs=3"], overwrite=True).file == (file, True)
-    assert json.loads(file.read_text())["nnunet_ext"] == {"num_epochs": 3}
+    assert given_settings(json.loads(file.read_text())) == {"num_epochs": 3}
 
 
 def test_same_content_is_left_as_it_is(folder):
@@ -172,3 +175,14 @@ def test_cut_off_plans_can_be_replaced(folder):
     with pytest.raises(UserError, match="cut off"):
         write_method_plans(*arguments)
     assert write_method_plans(*arguments, overwrite=True).file.is_new
+
+
+def test_plans_say_who_wrote_them_and_another_commit_makes_them_no_others(folder, monkeypatch):
+    arguments = ("999", "ModalityPairingTrainer", "Short", ["num_epochs=2"])
+    file = write_method_plans(*arguments).file.path
+    plans = json.loads(file.read_text())
+    assert plans["nnunet_ext"]["written_by"] == {"version": __version__, "commit": commit()}
+    monkeypatch.setattr(settings, "commit", lambda: "another")
+    assert write_method_plans(*arguments).file == (file, False)
+    again = plans_with_settings(plans, "New", ModalityPairingTrainer, Case().dataset_json, {})
+    assert again["nnunet_ext"] == {"num_epochs": 2, "written_by": {"version": __version__, "commit": "another"}}

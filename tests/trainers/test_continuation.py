@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from nnunet_ext.files.checkpoint import read_checkpoint
+from nnunet_ext.plans import settings
 from nnunet_ext.testing import Case, make_trainer
-from nnunet_ext.trainers import AttentionFusionTrainer, AttentionFusionTrainerNoDA, ModalityPairingTrainer
+from nnunet_ext.trainers import AttentionFusionTrainer, AttentionFusionTrainerNoDA, ModalityPairingTrainer, base
 from nnunet_ext.trainers.continuation import ContinuationError, differences
 
 
@@ -106,3 +108,18 @@ def test_other_configuration_is_a_difference(training):
     checkpoint, now = training
     checkpoint["init_args"]["configuration"] = "2d"
     assert differences(checkpoint, *now).major == ["Configuration is 3d now; the checkpoint is of 2d."]
+
+
+def test_log_and_checkpoint_say_what_trained_and_another_commit_may_go_on(tmp_path, monkeypatch):
+    file, weights = saved(tmp_path)
+    monkeypatch.setattr(base, "version_text", lambda: "0.1.0, commit another")
+    monkeypatch.setattr(settings, "commit", lambda: "another")
+    resumed = make_trainer(ModalityPairingTrainer, Case(), tmp_path)
+    resumed.load_checkpoint(file)
+    assert has_weights(resumed, weights)
+    log = Path(resumed.log_file).read_text()
+    assert "nnunet_ext 0.1.0, commit another; nnunetv2 " in log
+    assert "now; the checkpoint" not in log
+    resumed.save_checkpoint(file)
+    written_by = read_checkpoint(Path(file), weights=False)["init_args"]["plans"]["nnunet_ext"]["written_by"]
+    assert written_by == {"version": "0.1.0", "commit": "another"}
