@@ -17,7 +17,7 @@ from nnunet_ext.version import version_text
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    # Rich's panels cut choices and paths into pieces on a narrow screen, and take [KEY=VALUE] for markup
+    # panels cut choices and paths into pieces on a narrow screen, and [KEY=VALUE] is taken for markup
     rich_markup_mode=None,
 )
 for group in (setup, plan, models, datasets, check, missing_modalities, scores, uncertainty, workflow):

@@ -1,13 +1,13 @@
 """Commands on saved probabilities: ``uncertainty``, ``calibrate``, ``apply-calibration``."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from nnunet_ext.cli.options import DatasetJson, NumProcesses
+from nnunet_ext.cli.options import DatasetJson, Json, NumProcesses
 
 app = typer.Typer()
 
@@ -34,11 +34,12 @@ def uncertainty(
     ] = 0.7,
     dataset_json: DatasetJson = None,
     num_processes: NumProcesses = None,
+    as_json: Json = False,
 ) -> None:
     """Write maps of entropy and disagreement of several predictions, and a table of the cases to look at."""
     from nnunet_ext.errors import InputError
     from nnunet_ext.evaluation.markdown import format_number
-    from nnunet_ext.tables import text_table
+    from nnunet_ext.tables import print_table, text_table
     from nnunet_ext.uncertainty.estimate import estimate_uncertainty
 
     folders = [*(first or []), *(predictions or [])]
@@ -63,11 +64,18 @@ def uncertainty(
         for region, of_region in table.groupby("region", sort=False)
     ]
     headings = ["Region", "Cases", "Expected Dice", "Mean confidence", f"Flagged (below {flag_below:g})"]
-    Console().print(text_table(headings, rows, title="Means over the cases"))
     flagged = table[table["flagged"]].sort_values("expected_dice", kind="stable")
-    for row in flagged.to_dict("records"):
-        print(f"look at {row['case']}  {row['region']}: expected Dice {format_number(row['expected_dice'])}")
-    print(f"Wrote {', '.join(sorted(path.name for path in output.iterdir()))} in {output}")
+    notes = [
+        f"look at {row['case']}  {row['region']}: expected Dice {format_number(row['expected_dice'])}"
+        for row in flagged.to_dict("records")
+    ]
+    notes.append(f"Wrote {', '.join(sorted(path.name for path in output.iterdir()))} in {output}")
+    print_table(
+        text_table(headings, rows, title="Means over the cases"),
+        json.loads(table.to_json(orient="records", double_precision=15)),
+        as_json,
+        notes,
+    )
 
 
 @app.command()
@@ -84,10 +92,12 @@ def calibrate(
     output: Annotated[Path, typer.Option("-o", "--output", help="JSON file to write; a diagram (.png) beside it.")],
     dataset_json: DatasetJson = None,
     num_processes: NumProcesses = None,
+    as_json: Json = False,
 ) -> None:
     """Fit temperatures that calibrate probabilities, on cross-validation predictions, judged on folds left out."""
     from nnunet_ext.evaluation.markdown import format_number
-    from nnunet_ext.tables import text_table
+    from nnunet_ext.files.json_object import read_json_object
+    from nnunet_ext.tables import print_table, text_table
     from nnunet_ext.uncertainty.calibrate import at_the_end, calibrate
 
     result = calibrate(predictions, references, output, dataset_json=dataset_json, num_processes=num_processes)
@@ -101,15 +111,21 @@ def calibrate(
         "the temperatures of the others."
     )
     headings = ["Region", "Probabilities", "ECE", "Brier score", "NLL"]
-    Console().print(text_table(headings, rows, title="On folds left out", caption=caption, num_left=2))
+    notes = []
     for name, value in result.named(result.temperatures).items():
         others = ", ".join(f"{result.named(fold.temperatures)[name]:.2f}" for fold in result.folds)
-        print(f"temperature of {name}: {value:.2f} (without each fold: {others})")
+        notes.append(f"temperature of {name}: {value:.2f} (without each fold: {others})")
+    notes.append(f"Wrote {output.name}, {output.stem}.png in {output.parent}")
+    print_table(
+        text_table(headings, rows, title="On folds left out", caption=caption, num_left=2),
+        read_json_object(output),
+        as_json,
+        notes,
+    )
     for name in at_the_end(result):
         print(f"Warning: {name} has the last temperature there is to choose; look at the diagram.", file=sys.stderr)
     for case in result.without_foreground:
         print(f"Not counted: {case}, neither reference nor prediction has anything", file=sys.stderr)
-    print(f"Wrote {output.name}, {output.stem}.png in {output.parent}")
 
 
 @app.command("apply-calibration")

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
-from rich.console import Console
 
-from nnunet_ext.cli.options import NumProcesses
+from nnunet_ext.cli.options import Json, NumProcesses
 from nnunet_ext.errors import UserError
 
 app = typer.Typer()
@@ -143,15 +142,20 @@ def study(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
     command: Annotated[str, typer.Option("--command", help="Command line that made the study, for the rows.")] = "",
     num_processes: NumProcesses = None,
+    as_json: Json = False,
 ) -> None:
     """Compare trained models at equal steps: results.yaml, study.md, curves.png."""
     from nnunet_ext.study.write import score_cells, write_study
-    from nnunet_ext.tables import text_table
+    from nnunet_ext.tables import print_table, text_table
 
     rows = write_study(models, output, command, num_processes)
     headings, cells = score_cells(rows)
-    Console().print(text_table(headings, cells, title=f"{rows[0]['dataset']}, {rows[0]['steps']} steps", num_left=3))
-    print(f"Wrote {', '.join(sorted(path.name for path in output.iterdir()))} in {output}")
+    print_table(
+        text_table(headings, cells, title=f"{rows[0]['dataset']}, {rows[0]['steps']} steps", num_left=3),
+        rows,
+        as_json,
+        [f"Wrote {', '.join(sorted(path.name for path in output.iterdir()))} in {output}"],
+    )
 
 
 def _numbers(text: str) -> list[int]:

@@ -11,7 +11,7 @@ import pandas as pd
 from nnunet_ext.errors import InputError
 from nnunet_ext.evaluation.evaluate import score_files
 from nnunet_ext.plans.network_entry import resolved_configuration
-from nnunet_ext.plans.settings import PLANS_KEY
+from nnunet_ext.plans.settings import PLANS_KEY, given_settings
 from nnunet_ext.trained.model_folder import Fold, TrainedModel
 from nnunet_ext.trainers.modality_dropout import ModalityDropoutTrainer
 
@@ -36,12 +36,12 @@ class Repeats:
     @property
     def settings(self) -> dict[str, Any]:
         """Settings that the plans hold, the seed of the first among them."""
-        return dict(self.first.plans.get(PLANS_KEY, {}))
+        return given_settings(self.first.plans)
 
     @property
     def seeds(self) -> list[int | None]:
         """Seed of each, None where none was set."""
-        return [model.plans.get(PLANS_KEY, {}).get("seed") for model in self.models]
+        return [given_settings(model.plans).get("seed") for model in self.models]
 
     @property
     def is_plain(self) -> bool:
