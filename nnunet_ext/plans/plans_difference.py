@@ -9,7 +9,7 @@ LONGEST_VALUE = 60  # characters
 
 
 def plans_difference(there: Any, here: Any, name: str = "") -> list[str]:
-    """What differs, such as ``"configurations.2d.batch_size (2 there, 13 here)"``; empty if nothing but the writer does.
+    """What differs, such as ``"configurations.2d.batch_size (2 there, 13 here)"``; who wrote them does not count.
 
     Args:
         there: Plans, or a part of them, as JSON gives them.
