@@ -17,7 +17,7 @@ PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/python -m pytest -
 	--dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo docs test test-slow test-hosts mutants lint clean
+.PHONY: help install demo docs test test-slow test-hosts mutants lint packages clean
 
 help:
 	@echo "make demo       nnU-Net's commands from raw files to a scored ensemble, on generated images (minutes, CPU)"
@@ -28,8 +28,9 @@ help:
 	@echo "make mutants    plants faults one by one and says which ones no test notices (half an hour)"
 	@echo "make docs       the documentation's site in build/site, with pictures made by running the code (minutes, CPU)"
 	@echo "make lint       ruff and mypy"
+	@echo "make packages   source distribution and wheel in dist/, checked"
 	@echo "make install    only .venv, with this package and nnU-Net (about 6 GB)"
-	@echo "make clean      delete .venv and demo/"
+	@echo "make clean      delete .venv, demo/ and dist/"
 
 install: $(INSTALLED)
 
@@ -64,5 +65,11 @@ lint: $(INSTALLED)
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+packages: $(INSTALLED)
+	rm -rf dist
+	.venv/bin/python -m build
+	.venv/bin/python -m twine check --strict dist/*
+	.venv/bin/python tools/packages.py
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo dist

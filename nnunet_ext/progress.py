@@ -23,8 +23,12 @@ def track(
             instead of the time that remains.
         name: Name of an item, shown behind the bar from when it is taken on.
     """
+    console = Console(stderr=True)
+    if not console.is_terminal:  # Rich would write empty lines into logs
+        yield from items
+        return
     number = len(items) if total is None and isinstance(items, Sequence) else total
-    with _bar(number) as progress:
+    with _bar(console, number) as progress:
         task = progress.add_task(description, total=number, item="")
         for item in items:
             if name is not None:
@@ -41,7 +45,11 @@ def steps(description: str, total: int | None = None) -> Iterator[Callable[[str]
         description: Words in front of the bar.
         total: Number of steps; None where nobody knows it before the end, as for :func:`track`.
     """
-    with _bar(total) as progress:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda name: None
+        return
+    with _bar(console, total) as progress:
         task = progress.add_task(description, total=total, item="")
         begun = False
 
@@ -53,8 +61,7 @@ def steps(description: str, total: int | None = None) -> Iterator[Callable[[str]
         yield begin
 
 
-def _bar(total: int | None) -> Progress:
-    console = Console(stderr=True)
+def _bar(console: Console, total: int | None) -> Progress:
     times = (TimeElapsedColumn(),) if total is None else (TimeRemainingColumn(), TextColumn("left"))
     return Progress(
         TextColumn("{task.description}", markup=False),
@@ -64,7 +71,6 @@ def _bar(total: int | None) -> Progress:
         TextColumn("{task.fields[item]}", markup=False),
         console=console,
         transient=True,
-        disable=not console.is_terminal,  # Rich would write empty lines into logs
     )
 
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 import torch
@@ -199,6 +198,6 @@ def test_every_table_is_printed_by_the_shared_function_and_as_json():
         assert "rich" not in file.read_text().replace("rich_markup_mode", ""), f"{file}: use tables.print_table"
 
 
-def _commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+def _commands(group):
     for name, command in group.commands.items():
         yield from _commands(command) if hasattr(command, "commands") else [(name, command)]

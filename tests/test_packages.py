@@ -1,0 +1,54 @@
+"""What the check of packages takes for complete, and the continuous integration's file."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from packages import COMMIT, missing_files
+
+CHECKOUT = Path(__file__).parents[1]
+FILES = {"README.md", "nnunet_ext/py.typed", "tests/test_packages.py"}
+
+
+@pytest.mark.parametrize(
+    ("from_source", "from_wheel", "missing"),
+    [
+        (set(), {"README.md", "tests/test_packages.py"}, []),
+        ({"tests/test_packages.py"}, {"tests/test_packages.py"}, ["source distribution: tests/test_packages.py"]),
+        (set(), {"nnunet_ext/py.typed"}, ["wheel: nnunet_ext/py.typed"]),
+        ({COMMIT}, {COMMIT}, [f"source distribution: {COMMIT}", f"wheel: {COMMIT}"]),
+    ],
+)
+def test_what_lacks_is_named(from_source, from_wheel, missing):
+    everything = FILES | {COMMIT}
+    assert missing_files(FILES, everything - from_source, everything - from_wheel) == missing
+
+
+def test_integration_runs_what_the_makefile_has():
+    jobs = yaml.safe_load((CHECKOUT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    targets = {line.partition(":")[0] for line in (CHECKOUT / "Makefile").read_text().splitlines() if ":" in line}
+    used = {command.split()[1] for command in commands if command.startswith("make ")}
+    assert used <= targets
+    assert used >= {"lint", "test", "test-hosts", "packages"}
+
+
+def test_recipe_needs_what_setup_cfg_needs():
+    from configparser import ConfigParser
+
+    from packaging.requirements import Requirement
+
+    config = ConfigParser()
+    config.read(CHECKOUT / "setup.cfg")
+    needs = {
+        need.name.lower().replace("_", "-"): need.specifier
+        for need in map(Requirement, filter(None, config["options"]["install_requires"].splitlines()))
+    }
+    other_names = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+    lines = (CHECKOUT / "conda" / "meta.yaml").read_text().partition("  run:\n")[2].partition("\n\n")[0].splitlines()
+    recipe = {
+        other_names.get(need.name, need.name): need.specifier
+        for need in (Requirement(line.strip().removeprefix("- ").replace(" ", "")) for line in lines)
+    }
+    assert recipe.pop("python") == config["options"]["python_requires"]
+    assert recipe == needs
