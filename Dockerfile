@@ -9,7 +9,7 @@ WORKDIR /opt/nnunet_ext
 COPY . .
 # torch for CUDA comes with its own libraries, so no CUDA image is needed
 RUN pip install --no-cache-dir . \
-    && useradd --create-home user \
+    && useradd --create-home --uid 1000 user \
     && mkdir -p /data/nnUNet_raw /data/nnUNet_preprocessed /data/nnUNet_results \
     && chown -R user /data
 
@@ -17,7 +17,7 @@ ENV nnUNet_raw=/data/nnUNet_raw \
     nnUNet_preprocessed=/data/nnUNet_preprocessed \
     nnUNet_results=/data/nnUNet_results \
     nnUNet_extTrainer=/usr/local/lib/python3.12/site-packages/nnunet_ext/plugin
-USER user
+USER 1000
 # not the folder of the sources: Python would import them from there
 WORKDIR /home/user
 CMD ["nnunet_ext", "doctor"]

@@ -30,7 +30,7 @@ def test_integration_runs_what_the_makefile_has():
     targets = {line.partition(":")[0] for line in (CHECKOUT / "Makefile").read_text().splitlines() if ":" in line}
     used = {command.split()[1] for command in commands if command.startswith("make ")}
     assert used <= targets
-    assert used >= {"lint", "test", "test-hosts", "packages"}
+    assert used >= {"lint", "test", "test-hosts", "docs", "packages"}
 
 
 def test_recipe_needs_what_setup_cfg_needs():

@@ -724,6 +724,30 @@ MODALITY_FAULTS = (
     ),
 )
 
+PROVENANCE = (
+    Fault(
+        "another commit makes plans others",
+        "nnunet_ext/plans/plans_difference.py",
+        'if name == f"{PLANS_KEY}.{WRITTEN_BY}":',
+        "if False:",
+        "tests/planning/test_plans_file.py::test_plans_say_who_wrote_them_and_another_commit_makes_them_no_others",
+    ),
+    Fault(
+        "a changed checkout passes for its commit",
+        "nnunet_ext/version.py",
+        'return f"{found}+changes" if',
+        "return found if",
+        "tests/test_version.py::test_checkout_comes_before_the_build_and_says_whether_it_has_changed",
+    ),
+    Fault(
+        "a package without its commit passes for complete",
+        "tools/packages.py",
+        'if name.startswith("nnunet_ext/")} | {COMMIT}',
+        'if name.startswith("nnunet_ext/")}',
+        "tests/test_packages.py::test_what_lacks_is_named",
+    ),
+)
+
 FAULTS = (
     *UNCERTAINTY_FAULTS,
     *SEVERAL_PROCESSES,
@@ -739,4 +763,5 @@ FAULTS = (
     *TRANSFER_FAULTS,
     *SCREEN,
     *MODALITY_FAULTS,
+    *PROVENANCE,
 )
