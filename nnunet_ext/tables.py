@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -41,54 +41,49 @@ class TextTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """A table where it fits, else a block of lines a row."""
-        if self._narrowest() <= options.max_width:
-            yield self._table()
+        widths = self._widths(options.max_width)
+        if widths is not None:
+            yield self._table(widths)
         else:
             yield from (Text(line) for line in self._blocks(options.max_width))
 
-    @property
-    def _first_wraps(self) -> bool:
-        """Whether rows are named by phrases, which wrap for the numbers beside them; single words stay in one piece."""
-        return self.num_left == 1 and any(" " in row[0].strip() for row in self.rows)
+    def _widths(self, width: int) -> list[int] | None:
+        """Characters of each column in a line, so that no word of a heading or phrase and no number is cut.
+
+        Returns:
+            None where there is no room. What room there is beyond the least goes to the columns from the left.
+        """
+        least, most = [], []
+        for column, heading in enumerate(self.headings):
+            cells = [row[column] for row in self.rows]
+            words = heading.split()
+            for cell in cells:
+                words += cell.split() if self._wraps(column) else [cell]
+            least.append(max(map(cell_len, words), default=0))
+            most.append(max(map(cell_len, [heading, *cells])))
+        room = width - sum(least) - 3 * len(least) - 1  # lines and blanks
+        if room < 0:
+            return None
+        for column, (few, many) in enumerate(zip(least, most, strict=True)):
+            least[column] += min(many - few, room)
+            room -= least[column] - few
+        return least
 
     def _wraps(self, column: int) -> bool:
-        return self._first_wraps if column == 0 else column < self.num_left or not self._first_wraps
+        """Whether cells go on in the next line: words do, but for names of rows in one word, and numbers do not."""
+        if column > 0:
+            return column < self.num_left
+        return any(" " in row[0].strip() for row in self.rows)
 
-    def _heading(self, column: int) -> str:
-        """A heading, in lines no wider than the column's numbers where these stand beside phrases."""
-        if column == 0 or self._wraps(column):
-            return self.headings[column]
-        words = [*self.headings[column].split(), *(row[column] for row in self.rows)]
-        return "\n".join(_wrapped(self.headings[column], max(map(cell_len, words), default=0)))
-
-    def _narrowest(self) -> int:
-        """Characters a line takes at least: words stay whole; three a column and one are lines and blanks."""
-        widths = []
-        for column, heading in enumerate(self.headings):
-            texts = [heading, *(row[column] for row in self.rows)]
-            parts = [
-                part
-                for index, text in enumerate(texts)
-                for part in (text.split() if self._wraps(column) or index == 0 else text.splitlines())
-            ]
-            if column == 0 and not self._first_wraps:
-                parts.append(heading)
-            widths.append(max(map(cell_len, parts), default=0))
-        return sum(widths) + 3 * len(widths) + 1
-
-    def _table(self) -> Table:
+    def _table(self, widths: Sequence[int]) -> Table:
         table = Table(
             title=Text(self.title) if self.title else None,
             caption=Text(self.caption) if self.caption else None,
             caption_justify="left",
         )
-        for column in range(len(self.headings)):
-            table.add_column(
-                Text(self._heading(column)),
-                justify="left" if column < self.num_left else "right",
-                no_wrap=not self._wraps(column),
-                overflow="fold",
-            )
+        for column, (heading, width) in enumerate(zip(self.headings, widths, strict=True)):
+            justify: Literal["left", "right"] = "left" if column < self.num_left else "right"
+            table.add_column(Text(heading), justify=justify, width=width, overflow="fold")
         for index, row in enumerate(self.rows):
             table.add_row(*(Text(cell) for cell in row), end_section=index in self.sections)
         return table

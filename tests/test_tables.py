@@ -97,3 +97,11 @@ def test_without_json_notes_follow_the_table(capsys, table):
     assert "│ a    │  0.5 │" in output
     assert output.endswith("\nWrote x\n")
     assert notes == ""
+
+
+def test_columns_of_words_share_what_the_longest_words_leave(printed):
+    rows = [["a long paper, of two lines", f"{'A' * 30}, {'B' * 30}"]]
+    lines = lines_of(text_table(["paper", "trainers"], rows, num_left=2), width=50)
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    assert cells == [["a long", f"{'A' * 30},"], ["paper, of", "B" * 30], ["two lines", ""]]
+    assert max(map(len, lines)) <= 50
