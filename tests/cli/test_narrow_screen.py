@@ -192,7 +192,12 @@ def test_every_table_is_printed_by_the_shared_function_and_as_json():
         if any("--json" in option.opts for option in command.params)
     }
     here = {"check", "list", "doctor", "evaluate", "determine", "complete", "subsets", "strip", "plan"}
-    elsewhere = {"uncertainty", "calibrate", "study"}  # by the same function, of words and numbers of known length
+    elsewhere = {
+        "uncertainty",
+        "calibrate",
+        "study",
+        "transfer",
+    }  # by the same function, of words and numbers of known length
     assert here | elsewhere <= with_json
     for file in Path(cli.__file__).parent.glob("*.py"):
         assert "rich" not in file.read_text().replace("rich_markup_mode", ""), f"{file}: use tables.print_table"
