@@ -99,6 +99,18 @@ def evaluate(
     )
 
 
+@postprocess.command("show")
+def show(file: Annotated[Path, typer.Argument(help="postprocessing.pkl, nnU-Net's or ours.")]) -> None:
+    """Say what a postprocessing.pkl does without running it; refuse one that names anything but post-processing."""
+    from nnunet_ext.postprocessing.pickled import read_postprocessing
+
+    steps = read_postprocessing(file)
+    for number, step in enumerate(steps, start=1):
+        print(f"{number}. {step}")
+    if not steps:
+        print("Nothing: predictions stay as they are.")
+
+
 @postprocess.command("determine")
 def determine_command(
     prediction: Annotated[Path, typer.Argument(help="Folder of cross-validation predictions of all cases.")],

@@ -25,7 +25,7 @@ from nnunet_ext.datasets.brats_labels import (
     write_mapped,
 )
 from nnunet_ext.errors import InputError
-from nnunet_ext.files.atomic import atomic_path, write_text_atomically
+from nnunet_ext.files.atomic import atomic_path, check_no_link, write_text_atomically
 from nnunet_ext.images.grid import GRID_TOLERANCE, corner_distance
 from nnunet_ext.labels.dataset_labels import read_dataset_labels
 from nnunet_ext.missing_modalities.constant_image import write_constant
@@ -188,6 +188,7 @@ def _check_target(
     if labels is not None:
         expected[labels] = {f"{case.name}{FILE_ENDING}" for case in cases}
     for place, names in expected.items():
+        check_no_link(folder, Path(place.name))
         there = {path.name for path in place.glob(f"*{FILE_ENDING}") if path.name[0] != "."}
         if others := sorted(there - names):
             raise InputError(

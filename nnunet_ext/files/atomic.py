@@ -63,9 +63,26 @@ def atomic_files(folder: Path) -> Iterator[Path]:
         if taken := [folder / file for file in files if (folder / file).is_dir()]:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(taken[0]))
         for file in files:
+            check_no_link(folder, file.parent)
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
         for file in files:
             (new / file).replace(folder / file)
+
+
+def check_no_link(folder: Path, inner: Path) -> None:
+    """Check that nothing on the way to a folder inside another is a link, through which files would land elsewhere.
+
+    Args:
+        folder: Folder that the user named, which may be a link, as folders on large disks often are.
+        inner: Path from there.
+
+    Raises:
+        InputError: Something is.
+    """
+    for number in range(len(inner.parts)):
+        place = Path(folder, *inner.parts[: number + 1])
+        if place.is_symlink():
+            raise InputError(f"{place} is a link, through which nothing is written. Delete it.")
 
 
 def check_free(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -38,7 +39,9 @@ def names_as_they_are() -> Any:
 
 
 def _save(figure: Figure, target: Path | BytesIO, **options: Any) -> None:
-    with names_as_they_are():
+    with names_as_they_are(), catch_warnings():
+        # letters that the font lacks are drawn as boxes, which the picture says itself
+        filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         for text in figure.findobj(Text):
             text.set_parse_math(False)
         figure.savefig(target, **options)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nnunet_ext.errors import InputError, UserError
-from nnunet_ext.files.atomic import atomic_path, check_free, write_text_atomically
+from nnunet_ext.files.atomic import atomic_path, check_free, check_no_link, write_text_atomically
 from nnunet_ext.files.channel_files import channel_files
 from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.files.written_image import check_written
@@ -75,6 +75,7 @@ class SubsetPredictor:
             if not file.is_file():
                 if loaded is None or loaded[0] != case:
                     loaded = (case, *self._read(case))
+                check_no_link(output, Path(file.parent.name))
                 file.parent.mkdir(exist_ok=True)
                 self._predict_case(loaded[1], loaded[2], subset, file)
             yield subset, case, file

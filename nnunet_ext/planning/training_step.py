@@ -15,6 +15,7 @@ from nnunet_ext.counting.tensor_bytes import TensorBytes
 from nnunet_ext.host.plans import input_channels
 from nnunet_ext.host.torch_internals import TensorsWithoutData
 from nnunet_ext.host.trainer import nnUNetTrainer
+from nnunet_ext.plans.network_entry import check_names
 from nnunet_ext.trainers.base import MethodTrainer
 from nnunet_ext.trainers.without_output import without_output
 
@@ -66,6 +67,7 @@ class TrainingStep:
     ):
         labels = {name: value for name, value in dataset_json["labels"].items() if name != "ignore"}
         self.mixed_precision = mixed_precision
+        check_names(plans, configuration)
         with without_output():
             trainer = trainer_class(
                 deepcopy(plans) | {"continue_training": False},

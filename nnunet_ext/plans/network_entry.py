@@ -1,5 +1,7 @@
 """Write a method's network and settings into nnU-Net's plans, which carry both to every later command."""
 
+import pydoc
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -13,8 +15,47 @@ RESIDUAL_ENCODER = "dynamic_network_architectures.architectures.unet.ResidualEnc
 HOST_NETWORKS = ("dynamic_network_architectures.architectures.unet.PlainConvUNet", RESIDUAL_ENCODER)
 
 
+# What plans may name: `pydoc.locate`, by which nnU-Net finds it, imports and returns anything that can be imported
+NETWORK_NAME = r"(dynamic_network_architectures\.architectures\.\w+|nnunet_ext\.architectures)\.[A-Z]\w*"
+LAYER_NAME = (
+    r"(torch\.nn(\.modules\.\w+)?|dynamic_network_architectures\.building_blocks\.\w+|nnunet_ext\.architectures)"
+    r"\.[A-Z]\w*"
+)
+
+
 class PlansError(UserError):
     """Plans that a trainer cannot use."""
+
+
+def check_names(plans: dict[str, Any], configuration: str) -> None:
+    """Refuse plans whose network is not one of nnU-Net's or of this package's, before anything that they name is used.
+
+    Args:
+        plans: Content of a plans file, perhaps somebody else's; not changed.
+        configuration: For example ``"3d_fullres"``.
+
+    Raises:
+        PlansError: The network, or one of its arguments that are classes, is anything else; with its name.
+    """
+    name = resolved_configuration(plans, configuration)["architecture"]["network_class_name"]
+    _check_name(name, NETWORK_NAME, plans, configuration)
+    _check_layers(plans, configuration)
+
+
+def _check_layers(plans: dict[str, Any], configuration: str) -> None:
+    entry = resolved_configuration(plans, configuration)["architecture"]
+    for key in entry["_kw_requires_import"]:
+        if (name := entry["arch_kwargs"].get(key)) is not None:
+            _check_name(name, LAYER_NAME, plans, configuration)
+
+
+def _check_name(name: Any, pattern: str, plans: dict[str, Any], configuration: str) -> None:
+    found = pydoc.locate(name) if isinstance(name, str) and re.fullmatch(pattern, name) else None
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise PlansError(
+            f"Configuration '{configuration}' of plans '{plans.get('plans_name')}' names {name!r}, which is no network "
+            "of nnU-Net or nnunet_ext and no layer of PyTorch. It is not used, because it could run any program."
+        )
 
 
 def network_path(network_class: type[nn.Module]) -> str:
@@ -72,6 +113,7 @@ def write_architecture(
             f"Configuration '{configuration}' of plans '{plans['plans_name']}' was made for {name}, "
             f"which cannot be turned into {own}. Use plans made by nnUNetv2_plan_experiment or for {own} (-p NAME)."
         )
+    _check_layers(plans, configuration)
     plans["configurations"][configuration]["architecture"] = {
         "network_class_name": own,
         "arch_kwargs": {**kwargs, **method_kwargs},
@@ -97,3 +139,4 @@ def check_host_network(plans: dict[str, Any], configuration: str) -> None:
             f"trains {' or '.join(network.rpartition('.')[2] for network in HOST_NETWORKS)}. "
             "Use plans made by nnUNetv2_plan_experiment (-p NAME)."
         )
+    _check_layers(plans, configuration)

@@ -21,7 +21,7 @@ from nnunet_ext.images.grid import grid_difference
 from nnunet_ext.images.reader import read_image_grid
 from nnunet_ext.labels.label_image import read_label_image
 from nnunet_ext.plans.modalities import channel_names
-from nnunet_ext.plans.network_entry import network_path
+from nnunet_ext.plans.network_entry import check_names, network_path
 from nnunet_ext.trained.model_folder import fold_checkpoint
 from nnunet_ext.trained.tiles import mean_over_tiles
 
@@ -102,6 +102,7 @@ def load_attention_model(folder: Path, fold: str | None, checkpoint: str) -> Att
         raise UserError(f"{folder} holds a {weights['trainer_name']}, which is not of the attention fusion family.")
     if configuration.previous_stage_name is not None:
         raise UserError("Heat maps of the second stage of a cascade are not supported; use its first stage.")
+    check_names(plans.plans, configuration_of(weights, file))
     # here, since it imports all of nnU-Net's training
     from nnunet_ext.trainers import AttentionFusionTrainer
 

@@ -1,5 +1,6 @@
 """A trained model in memory, ready to predict case after case."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import torch
 
 from nnunet_ext.architectures.slice_network import SliceNetwork
 from nnunet_ext.errors import UserError
-from nnunet_ext.files.checkpoint import FINAL
+from nnunet_ext.files.checkpoint import FINAL, configuration_of, read_checkpoint
+from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.host.prediction import LoadedModel
+from nnunet_ext.plans.network_entry import check_names
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,11 @@ class PredictionChoices:
 
 
 def load_model(choices: PredictionChoices, device: torch.device) -> LoadedModel:
-    """A trained model with the weights of its folds, through nnU-Net's own loading.
+    """A trained model with the weights of its folds, through nnU-Net's own loading, which could run any program.
 
     Raises:
-        UserError: Not a trained model, no such fold or checkpoint, or nnU-Net does not find its trainer.
+        UserError: Not a trained model, no such fold or checkpoint, nnU-Net does not find its trainer, or plans or
+            checkpoints hold something else than those of a model do.
     """
     folder = Path(choices.model)
     for name in ("plans.json", "dataset.json"):
@@ -44,6 +48,7 @@ def load_model(choices: PredictionChoices, device: torch.device) -> LoadedModel:
         raise UserError(f"{folder} has no {choices.checkpoint} for fold {', '.join(missing)}; it has {found}.")
     if not folds:
         raise UserError(f"{folder} has no fold with a {choices.checkpoint}.")
+    _check_content(folder, folds, choices.checkpoint)
     try:
         model = LoadedModel(folder, folds, choices.checkpoint, mirroring=choices.mirroring, device=device)
     except LookupError:
@@ -51,3 +56,12 @@ def load_model(choices: PredictionChoices, device: torch.device) -> LoadedModel:
     if not choices.mirroring and isinstance(model.network, SliceNetwork):
         model.network.mirror_axes = ()  # these networks mirror their input themselves
     return model
+
+
+def _check_content(folder: Path, folds: Sequence[str], checkpoint: str) -> None:
+    """Refuse what nnU-Net would unpickle, or import by its name, although no model of nnU-Net's has it."""
+    plans = read_json_object(folder / "plans.json", ["configurations"])
+    for fold in folds:
+        file = folder / f"fold_{fold}" / checkpoint
+        content = read_checkpoint(file, weights=False)
+        check_names(plans, configuration_of(content, file))

@@ -15,7 +15,7 @@ from nnunet_ext.errors import UserError
 from nnunet_ext.files.atomic import atomic_folder, write_text_atomically
 from nnunet_ext.files.checkpoint import BEST, FINAL, atomic_checkpoint, configuration_of, read_checkpoint
 from nnunet_ext.files.json_object import read_json_object
-from nnunet_ext.plans.network_entry import HOST_NETWORKS, resolved_configuration
+from nnunet_ext.plans.network_entry import HOST_NETWORKS, check_names, resolved_configuration
 
 # What nnU-Net's predictor reads, and what says how the weights came about. Optimizer state and loss curves stay behind.
 KEPT = (
@@ -107,11 +107,12 @@ def plans_without_training_only(plans: Mapping[str, Any], configuration: str) ->
     if configuration not in new.get("configurations", {}):
         raise StripError(f"plans.json has no configuration '{configuration}', which the model was trained with.")
     name = _network_name(new, configuration)
+    if name not in HOST_NETWORKS and not name.startswith(OWN_NETWORKS):
+        raise StripError(f"The model's network is {name}, not one that a trainer of nnunet_ext trains.")
+    check_names(new, configuration)
     if name in HOST_NETWORKS:
         return new, ()
-    network_class = pydoc.locate(name) if name.startswith(OWN_NETWORKS) else None
-    if network_class is None:
-        raise StripError(f"The model's network is {name}, not one that a trainer of nnunet_ext trains.")
+    network_class = pydoc.locate(name)
     without = tuple(getattr(network_class, "training_only", ()))
     if without:
         architecture = new["configurations"][configuration]["architecture"]

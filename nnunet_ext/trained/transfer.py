@@ -13,7 +13,7 @@ from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.host.trainer import nnUNetTrainer
 from nnunet_ext.labels.dataset_labels import read_dataset_labels
 from nnunet_ext.planning.dataset_folder import preprocessed_folder, read_plans
-from nnunet_ext.plans.network_entry import resolved_configuration
+from nnunet_ext.plans.network_entry import check_names
 from nnunet_ext.trained.correspondence import Side, corresponding
 from nnunet_ext.trained.model_folder import fold_checkpoint
 from nnunet_ext.trained.moved_weights import move_weights
@@ -112,7 +112,7 @@ def transfer_weights(
 
 def _side(trainer: type[nnUNetTrainer], plans: dict[str, Any], configuration: str, folder: Path) -> Side:
     """A network, and its data set as ``dataset.json`` in a folder describes it."""
-    resolved_configuration(plans, configuration)
+    check_names(plans, configuration)
     network = PlannedNetwork(trainer, plans, configuration, dataset_json=read_dataset_json(folder))
     return Side(network, read_dataset_labels(folder / "dataset.json"))
 

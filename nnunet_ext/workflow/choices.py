@@ -316,12 +316,20 @@ def _images(choices: WorkflowChoices, dataset: Path) -> tuple[Path | None, Path 
     for option, folder in (("--images", choices.images), ("--reference", choices.reference)):
         if folder is not None and not _is_filled(folder):
             raise WorkflowError(f"{option}: {folder} is no folder with files.")
+        if folder is not None:
+            check_no_pattern(folder)
     images = choices.images or (dataset / "imagesTs" if _is_filled(dataset / "imagesTs") else None)
     if choices.reference is not None and images is None:
         raise WorkflowError(f"--reference: there are no images to predict; {dataset} has no imagesTs. Add --images.")
     default = dataset / "labelsTs"
     reference = choices.reference or (default if choices.images is None and _is_filled(default) else None)
     return images, reference
+
+
+def check_no_pattern(path: Path) -> None:
+    """Raise WorkflowError if Snakemake would take a path for a pattern."""
+    if found := [character for character in "{}<>" if character in str(path)]:
+        raise WorkflowError(f"{path}: Snakemake takes {' and '.join(found)} in paths for a pattern. Rename the folder.")
 
 
 def _is_filled(folder: Path) -> bool:

@@ -9,7 +9,14 @@ from string import Template
 from nnunet_ext.doctor import NNUNET_FOLDERS
 from nnunet_ext.files.atomic import atomic_files
 from nnunet_ext.trainer_search import extended_search_path
-from nnunet_ext.workflow.choices import PREVIOUS_STAGE, MethodPlans, WorkflowChoices, WorkflowError, check_choices
+from nnunet_ext.workflow.choices import (
+    PREVIOUS_STAGE,
+    MethodPlans,
+    WorkflowChoices,
+    WorkflowError,
+    check_choices,
+    check_no_pattern,
+)
 
 SHIPPED = Path(__file__).parent
 COPIED = ("Snakefile", "config.schema.yaml", "profiles/slurm/config.yaml")
@@ -107,7 +114,9 @@ def _folder_name(model: Mapping[str, str]) -> str:
 def _folder_of(variable: str, environment: Mapping[str, str]) -> Path:
     if not environment.get(variable):
         raise WorkflowError(f"{variable} is not set. Run: nnunet_ext doctor")
-    return Path(environment[variable]).resolve()
+    folder = Path(environment[variable]).resolve()
+    check_no_pattern(folder)
+    return folder
 
 
 def _make_parent(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 import threading
 from pathlib import Path
@@ -89,6 +90,27 @@ def test_planted_links_are_not_followed(tmp_path):
     assert victim.read_text() == "mine"
     assert (tmp_path / "a.txt").read_text() == "new"
     assert not (tmp_path / "a.txt").is_symlink()
+
+
+def write_file_in(folder, path):
+    with atomic_files(folder) as new:
+        (new / path).parent.mkdir(parents=True)
+        (new / path).touch()
+
+
+def test_folder_of_the_user_may_be_a_link_and_no_folder_in_it(tmp_path):
+    for name in ("disk/out", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "out").symlink_to(tmp_path / "disk" / "out")
+    write_file_in(tmp_path / "out", "overlays/a.txt")
+    assert names(tmp_path / "disk" / "out") == ["overlays"]
+    shutil.rmtree(tmp_path / "disk" / "out" / "overlays")
+    (tmp_path / "out" / "overlays").symlink_to(tmp_path / "elsewhere")
+    for path in ("overlays/a.txt", "overlays/deeper/a.txt"):
+        with pytest.raises(InputError, match="overlays is a link"):
+            write_file_in(tmp_path / "out", path)
+    assert names(tmp_path / "elsewhere") == []
+    assert names(tmp_path / "out") == ["overlays"]
 
 
 def test_only_the_user_can_write_where_the_file_is_made_and_the_file_has_the_usual_permissions(tmp_path):

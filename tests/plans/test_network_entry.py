@@ -1,10 +1,23 @@
 """Which plans a network can be written into."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 from torch import nn
 
-from nnunet_ext.plans.network_entry import PlansError, resolved_configuration, write_architecture
+from nnunet_ext.plans.network_entry import (
+    PlansError,
+    check_host_network,
+    check_names,
+    resolved_configuration,
+    write_architecture,
+)
 from nnunet_ext.testing import Case
+from nnunet_ext.trainers import TRAINERS
+
+MODELS = Path(__file__).parents[1] / "data" / "models"
 
 
 class Network(nn.Module):
@@ -63,3 +76,63 @@ def test_plans_of_the_first_nnunet_v2_versions_are_understood():
     }
     with pytest.warns(UserWarning, match="old nnU-Net plans format"):
         assert write(plans)["arch_kwargs"]["strides"] == kwargs["strides"]
+
+
+PROGRAM = {"args": "touch PWNED", "shell": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "refused"),
+    [
+        ("os.system", {}, "os.system"),
+        ("subprocess.Popen", PROGRAM, "subprocess.Popen"),
+        ("nnunet_ext.architectures.torch.load", {}, "nnunet_ext.architectures.torch.load"),
+        ("nnunet_ext.architectures.nothing", {}, "nnunet_ext.architectures.nothing"),
+        ("nnunet_ext.architectures.Any", {}, "nnunet_ext.architectures.Any"),
+        ("dynamic_network_architectures.architectures.unet.np.load", {}, "unet.np.load"),
+        ("dynamic_network_architectures.architectures.unet.PlainConvUNet\n", {}, "PlainConvUNet"),
+        (None, {}, "None"),
+        ("dynamic_network_architectures.architectures.unet.PlainConvUNet", {"nonlin": "subprocess.Popen"}, "Popen"),
+        ("nnunet_ext.architectures.ModalityPairingUNet", {"norm_op": "torch.load"}, "torch.load"),
+        ("nnunet_ext.architectures.ModalityPairingUNet", {"norm_op": "torch.nn.modules.module.torch"}, "module.torch"),
+        ("nnunet_ext.architectures.ModalityPairingUNet", {"norm_op": "torch.nn.Parameter"}, "torch.nn.Parameter"),
+    ],
+)
+def test_plans_that_name_programs_are_refused_with_the_name(name, changes, refused):
+    plans = Case().plans
+    entry = plans["configurations"]["3d"]["architecture"]
+    entry["network_class_name"] = name
+    entry["arch_kwargs"] |= changes
+    with pytest.raises(PlansError, match=r"names '?.*" + re.escape(refused) + ".*could run any program"):
+        check_names(plans, "3d")
+
+
+def test_programs_among_the_layers_are_not_written_into_new_plans():
+    plans = Case().plans
+    plans["configurations"]["3d"]["architecture"]["arch_kwargs"]["nonlin"] = "subprocess.Popen"
+    with pytest.raises(PlansError, match=r"names 'subprocess\.Popen'"):
+        write(plans)
+    with pytest.raises(PlansError, match=r"names 'subprocess\.Popen'"):
+        check_host_network(plans, "3d")
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_networks_of_nnunet_and_of_this_package_are_known(residual):
+    check_names(Case(residual=residual).plans, "3d")
+    for network in ("ModalityPairingUNet", "SegResNetVAE", "BiFPNet", "NestedUNet", "AttentionFusionUNet"):
+        plans = Case().plans
+        plans["configurations"]["3d"]["architecture"]["network_class_name"] = f"nnunet_ext.architectures.{network}"
+        check_names(plans, "3d")
+
+
+@pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.__name__)
+def test_what_trainers_write_into_plans_is_known(trainer):
+    case = Case()
+    check_names(trainer.prepare_plans(case.plans, "3d", case.dataset_json)[0], "3d")
+
+
+@pytest.mark.parametrize("model", sorted(MODELS.iterdir()), ids=lambda folder: folder.name)
+def test_plans_of_earlier_models_are_known(model):
+    plans = json.loads((model / "plans.json").read_text())
+    for name in plans["configurations"]:
+        check_names(plans, name)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from nnunet_ext.planning.plans_name import plans_name
 from nnunet_ext.testing import Case
-from nnunet_ext.workflow.choices import WorkflowChoices
+from nnunet_ext.workflow.choices import WorkflowChoices, WorkflowError
 from nnunet_ext.workflow.write import write_workflow
 
 BIN = Path(sys.executable).parent
@@ -136,6 +137,23 @@ def test_names_are_no_commands_even_where_the_schema_lets_them_pass(folder):
     output = dry_run(folder)
     assert f"nnunet_ext step split '{name}' -p nnUNetPlans" in output
     assert f"nnunet_ext step best '{name}' {PAIRING}" in output
+
+
+def test_folders_are_no_commands_and_no_patterns(tmp_path, environment):
+    images = tmp_path / "a 'b' \"c\" $(touch X)`touch X`;touch X;&é漢 [red]%s \\"
+    images.mkdir()
+    (images / "a_0000.nii.gz").touch()
+    folder = tmp_path / "the workflow"
+    write_workflow(folder, WorkflowChoices("137", ["nnUNetTrainer"], images=images, reference=images), environment)
+    assert f"-i {shlex.quote(str(images))}" in dry_run(folder)
+    assert not list(tmp_path.rglob("X"))
+    for name in ("a{b}", "a<b>"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a_0000.nii.gz").touch()
+        for choices, places in (({"images": tmp_path / name}, {}), ({}, {"nnUNet_results": str(tmp_path / name)})):
+            wanted = WorkflowChoices("137", ["nnUNetTrainer"], **choices)
+            with pytest.raises(WorkflowError, match="Snakemake takes"):
+                write_workflow(tmp_path / "w", wanted, environment | places)
 
 
 def test_finished_folds_are_not_repeated(folder):
