@@ -4,6 +4,10 @@ PYTHON ?= python3
 DEMO_DATA ?=
 # where training and prediction of the demo run: cpu, cuda or mps
 DEMO_DEVICE ?= cpu
+# make gpu: where, how large (published or tiny), and after how many minutes it begins nothing more
+DEVICE ?= cuda
+SIZE ?= published
+MINUTES ?= inf
 # processes that run tests at once
 TEST_PROCESSES ?= 2
 
@@ -17,7 +21,7 @@ PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive .venv/bin/python -m pytest -
 	--dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo docs test test-slow test-hosts mutants lint packages clean
+.PHONY: help install demo docs test test-slow test-hosts gpu mutants lint packages clean
 
 help:
 	@echo "make demo       nnU-Net's commands from raw files to a scored ensemble, on generated images (minutes, CPU)"
@@ -25,12 +29,13 @@ help:
 	@echo "make test       tests"
 	@echo "make test-slow  the same and the tests that take long"
 	@echo "make test-hosts the tests of what we need of nnU-Net, with the lowest and the newest release that we allow"
+	@echo "make gpu        measures on a GPU what only a GPU can say, and writes docs/gpu.md; MINUTES=9 to stop in time and go on later"
 	@echo "make mutants    plants faults one by one and says which ones no test notices (half an hour)"
 	@echo "make docs       the documentation's site in build/site, with pictures made by running the code (minutes, CPU)"
 	@echo "make lint       ruff and mypy"
 	@echo "make packages   source distribution and wheel in dist/, checked"
 	@echo "make install    only .venv, with this package and nnU-Net (about 6 GB)"
-	@echo "make clean      delete .venv, demo/ and dist/"
+	@echo "make clean      delete .venv, demo/, dist/ and .gpu/"
 
 install: $(INSTALLED)
 
@@ -53,6 +58,9 @@ test-slow: $(INSTALLED)
 test-hosts: $(INSTALLED)
 	.venv/bin/python tools/host_releases.py
 
+gpu: $(INSTALLED)
+	.venv/bin/python benchmarks/gpu.py --device "$(DEVICE)" --size "$(SIZE)" --minutes "$(MINUTES)"
+
 mutants: $(INSTALLED)
 	.venv/bin/python tools/mutants.py
 
@@ -72,4 +80,4 @@ packages: $(INSTALLED)
 	.venv/bin/python tools/packages.py
 
 clean:
-	rm -rf .venv demo dist
+	rm -rf .venv demo dist .gpu

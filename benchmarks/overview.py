@@ -66,7 +66,8 @@ class Network:
         """Logits of the batch as in prediction."""
         self.trainer.set_deep_supervision_enabled(False)
         self.trainer.network.eval()
-        with torch.no_grad():
+        # as nnU-Net predicts: mixed precision on a GPU
+        with torch.no_grad(), torch.autocast("cuda", enabled=self.images.is_cuda):
             self.trainer.network(self.images)
 
 
@@ -74,7 +75,7 @@ class Reference:
     """A network of another library as a row: MONAI's counterparts of this package's networks."""
 
     def __init__(self, row, size: Size, device: torch.device):
-        self.name, self.step = row.name, Step(row, size, device, amp=False, compiled=False)
+        self.name, self.step = row.name, Step(row, size, device, amp=device.type == "cuda", compiled=False)
 
     def train(self) -> None:
         """Forward, cross entropy, backward, optimizer."""
@@ -85,7 +86,7 @@ class Reference:
     def infer(self) -> None:
         """Logits of the batch."""
         self.step.network.eval()
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cuda", enabled=self.step.images.is_cuda):
             self.step.network(self.step.images)
 
 
@@ -108,9 +109,12 @@ def operations(function: Callable[[], None]) -> int:
 
 
 def device_rates(device: torch.device, repeats: int = 5) -> tuple[float, float]:
-    """Operations a second of a large matrix product, and bytes a second, read and written, of a large copy."""
-    side = 8192 if device.type == "cuda" else 2048
-    a, b = torch.randn(side, side, device=device), torch.randn(side, side, device=device)
+    """Operations a second of a large matrix product, and bytes a second, read and written, of a large copy.
+
+    The product is in half precision on a GPU, as training is there.
+    """
+    side, dtype = (8192, torch.float16) if device.type == "cuda" else (2048, torch.float32)
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     source = torch.randn(64 * 2**20, device=device)
     target = torch.empty_like(source)
     product = min(seconds(lambda: torch.mm(a, b), device) for _ in range(repeats))

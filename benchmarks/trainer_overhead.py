@@ -2,7 +2,9 @@
 
 Both trainers get the same network, nnU-Net's U-Net, and run whole epochs on the same batch in turn, in one process; the
 method is switched off (weight 0). What is left is the trainer: its loss wrapper, its checks, its log and its plot.
-Checkpoints, which hold the same tensors, are left out, and so is loading data, which is nnU-Net's.
+Checkpoints, which hold the same tensors, are left out, and so is loading data, which is nnU-Net's. The health of the
+training is measured as in any training, in one step of five here and of ten there; weighing the gradients of the loss
+components, in one epoch of ten, and the plot of the health are timed apart and added.
 
     python benchmarks/trainer_overhead.py --output benchmarks/results/NAME.json
 """
@@ -15,7 +17,9 @@ import math
 import tempfile
 import time
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +30,8 @@ from training_step import environment
 from nnunet_ext.architectures import NetworkOutput
 from nnunet_ext.testing import Case, make_batch, make_trainer
 from nnunet_ext.trainers import ModalityPairingTrainer
+from nnunet_ext.trainers.health import EPOCHS_BETWEEN_SHARES
+from nnunet_ext.trainers.health_plot import EPOCHS_BETWEEN_PLOTS, plot_health
 
 NNUNET_STEPS, NNUNET_VALIDATION_STEPS = 250, 50  # of an epoch of nnU-Net
 
@@ -64,6 +70,26 @@ def epoch(trainer, batch: dict, steps: int) -> tuple[float, float]:
     return in_steps, time.perf_counter() - start - in_steps
 
 
+def health_apart(method: Any, batch: dict, own: Any) -> tuple[float, float]:
+    """What is not in every epoch: weighing the components' gradients, in training steps, and seconds of the plot."""
+
+    def seconds(function: Any) -> float:
+        start = time.perf_counter()
+        function()
+        return time.perf_counter() - start
+
+    method.network.train()
+    method.current_epoch = 1
+    method.train_step(batch)
+    step = lambda: method.train_step(batch)  # noqa: E731
+    weigh = lambda: method._measure_shares(batch["data"].to(method.device), batch["target"])  # noqa: E731
+    ratios = [seconds(weigh) / seconds(step) for _ in range(5)]
+    plots = [
+        seconds(lambda: plot_health(own.log_curves, own.region_names, own.output_folder + "/h.png")) for _ in "abc"
+    ]
+    return float(np.median(ratios)), float(np.median(plots))
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,6 +118,10 @@ def main() -> None:
         # rounds x trainers x (steps, rest)
         seconds = np.array([[epoch(t, batch, arguments.steps) for t in (host, own)] for _ in range(arguments.epochs)])
         recorded = own.logger.get_value("loss_segmentation", step=-1)
+        method = make_trainer(
+            ModalityPairingTrainer, replace(case, settings={}), Path(folder) / "method", device=device
+        )
+        shares, plot = health_apart(method, batch, own)
     if not math.isfinite(recorded):
         raise SystemExit("the loss components were not recorded, so their cost was not measured")
     steps_ratio = np.median(seconds[:, 1, 0] / seconds[:, 0, 0])
@@ -104,7 +134,11 @@ def main() -> None:
         "nnUNetTrainer_seconds_of_steps": host_steps,
         "nnUNetTrainer_seconds_of_the_rest": host_rest,
         "ModalityPairingTrainer_seconds_of_the_rest": own_rest,
-        "ratio_of_epochs": (host_steps * steps_ratio + own_rest) / (host_steps + host_rest),
+        "gradient_shares_in_training_steps": shares,
+        "plot_of_the_health_seconds": plot,
+        "ratio_of_epochs": (host_steps * steps_ratio + own_rest + plot / EPOCHS_BETWEEN_PLOTS)
+        / (host_steps + host_rest)
+        + shares / (EPOCHS_BETWEEN_SHARES * NNUNET_STEPS),
     }
     print(json.dumps(report, indent=2))
     if arguments.output:

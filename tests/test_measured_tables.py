@@ -1,0 +1,109 @@
+"""Tables of costs are those of the stored numbers, and the command that measures on a GPU runs through on a CPU."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from measured_tables import BLOCKS, ROOT, costs, dead_regions, gpu, replaced
+
+PARTS = ("memory", "steps", "networks", "convolutions", "epoch")
+
+
+@pytest.mark.parametrize("page", BLOCKS)
+def test_page_shows_the_stored_numbers(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name, block in BLOCKS[page].items():
+        assert text == replaced(text, name, block()), "Run: python tools/measured_tables.py"
+
+
+def test_costs_are_ratios_to_the_plain_network(tmp_path):
+    size = {"patch": [128, 160, 192], "batch": 1, "estimated_bytes": 12_345_000_000, "operations": 30}
+    rows = [
+        {"trainer": "nnUNetTrainer", "default": size | {"estimated_bytes": 5.06e9, "operations": 20}},
+        {"trainer": "BiFPNTrainer", "default": size, "published": size},
+    ]
+    (tmp_path / "costs.json").write_text(json.dumps({"rows": rows}))
+    timed = [
+        {"network": "nnUNetTrainer", "train_time_ratio": 1.0},
+        {"network": "BiFPNTrainer", "train_time_ratio": 0.456},
+    ]
+    environment = {"device": "CPU", "threads": 1, "torch": "2"}
+    settings = {"side": 32, "base": 16}
+    content = {"results": timed, "environment": environment, "settings": settings}
+    (tmp_path / "overview_cpu.json").write_text(json.dumps(content))
+    table = costs(tmp_path)
+    assert "| `nnUNetTrainer` | 5.1 |  | 1.00 | 1.00 |" in table
+    assert "| `BiFPNTrainer` | 12.3 | 128x160x192, batch 1: 12.3 | 1.50 | 0.46 |" in table
+    assert "[not measured yet](docs/gpu.md)" in table
+
+
+def test_dead_regions_are_counted_and_dice_is_averaged(tmp_path):
+    rows = [
+        {
+            "trainer": "T",
+            "settings": {"initial_lr": 1e-3},
+            "weights": weights,
+            "dead": [seed == 0, False, weights == "he"],
+            "saturated_at_start": [0.2, 0.4, 0.6],
+            "largest_logit": [10.0, 20.0 + seed, 5.0],
+            "dice": [0.5 + 0.2 * seed, 0.25, 0.0],
+        }
+        for weights in ("own", "he")
+        for seed in range(2)
+    ]
+    content = {"rows": rows, "settings": {"steps": 9, "base": 4}, "environment": {"device": "CPU", "torch": "2"}}
+    (tmp_path / "name.json").write_text(json.dumps(content))
+    table = dead_regions(tmp_path, "name")
+    assert "| He everywhere, as before | 0.001 | 3 of 6 | 40 % | 21 | 0.60 / 0.25 / 0.00 |" in table
+    assert "| as now | 0.001 | 1 of 6 | 40 % | 21 | 0.60 / 0.25 / 0.00 |" in table
+    assert "2 training(s) a row" in table
+
+
+def test_without_numbers_nothing_is_said_to_be_measured(tmp_path):
+    table = gpu(tmp_path)
+    assert table.count("Not measured yet.") == len(PARTS)
+    assert "|" not in table
+
+
+def test_share_of_the_memory_is_the_least_and_failed_units_are_named(tmp_path):
+    units = {
+        "A": {"patch": [8, 8], "batch": 1, "estimated_bytes": 9e9, "allocated_bytes": 9.5e9, "reserved_bytes": 10e9},
+        "B": {"patch": [8, 8], "batch": 2, "estimated_bytes": 4e9, "allocated_bytes": 4.5e9, "reserved_bytes": 5e9},
+        "C": {"error": "out of memory"},
+    }
+    content = {"environment": {"device": "G"}, "scale": {"side": 128, "base": 32}, "units": units}
+    (tmp_path / "memory.json").write_text(json.dumps(content))
+    table = gpu(tmp_path)
+    assert "| B | 8x8 | 2 | 4.00 | 4.50 | 5.00 | 0.80 |" in table
+    assert "Tensors may get 80 % of the memory" in table
+    assert "Out of memory: C." in table
+
+
+def test_everything_is_measured_on_a_cpu_and_what_is_stored_is_not_measured_again(tmp_path):
+    pytest.importorskip("monai")
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--device=cpu", "--size=tiny"]
+    environment = os.environ | {"nnUNet_n_proc_DA": "0", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+
+    def run(*arguments):
+        whole = [*command, f"--output={tmp_path}", *arguments]
+        done = subprocess.run(whole, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+    run()
+    found = {part: json.loads((tmp_path / f"{part}.json").read_text())["units"] for part in PARTS}
+    assert all(0.9 < row["estimated_bytes"] / row["counted_bytes"] < 1.01 for row in found["memory"].values())
+    assert all(rows[0]["train_time_ratio"] == 1 for rows in found["steps"].values())
+    assert "MONAI SegResNet" in [row["network"] for row in found["networks"]["autoencoder inference"]]
+    assert all(row["step_seconds"] > 0 and row["epoch_seconds"] > 0 for row in found["epoch"].values())
+    table = (tmp_path / "tables.md").read_text()
+    assert "Not measured yet" not in table
+    assert table == gpu(tmp_path)
+
+    epochs = json.loads((tmp_path / "epoch.json").read_text())
+    del epochs["units"]["ModalityPairingTrainer"]
+    (tmp_path / "epoch.json").write_text(json.dumps(epochs))
+    assert run("--minutes=0") == "left for the next call: epoch: ModalityPairingTrainer\n"
+    assert json.loads((tmp_path / "epoch.json").read_text()) == epochs
