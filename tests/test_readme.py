@@ -16,6 +16,7 @@ from nnunet_ext.trainers import TRAINERS
 
 # commands whose own tests run them on images and models
 NEED_FILES = (
+    "check",
     "attention",
     "convert",
     "evaluate",
@@ -31,22 +32,22 @@ README = (CHECKOUT / "README.md").read_text()
 
 def commands(name):
     """Commands of the README's bash blocks that start with a name, loop variables replaced."""
-    lines = "\n".join(re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)).splitlines()
-    return sorted({line.strip().replace("$fold", "0") for line in lines if line.strip().startswith(name)})
+    blocks = "\n".join(re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL))
+    lines = [line.strip().replace("$fold", "0") for line in blocks.replace("\\\n", "").splitlines()]
+    return sorted({line.split(" || ")[0] for line in lines if line.startswith(name)})
 
 
 @pytest.mark.parametrize("command", commands("nnunet_ext "))
 def test_own_commands_run(command, tmp_path, monkeypatch, capsys):
     arguments = shlex.split(command)
-    channels = ("ADC", "DWI", "T2") if "ADC" in command else ("T1", "T1ce", "T2", "FLAIR")
-    case = Case(channels=channels)
+    case = Case()
     for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        folder = tmp_path / variable / "Dataset137_Case"
+        folder = tmp_path / variable / "Dataset999_Case"
         folder.mkdir(parents=True)
         (folder / "dataset.json").write_text(json.dumps(case.dataset_json))
         monkeypatch.setenv(variable, str(folder.parent))
     plans = {key: value for key, value in case.plans.items() if key != "nnunet_ext"}  # as nnU-Net writes them
-    (tmp_path / "nnUNet_preprocessed" / "Dataset137_Case" / "nnUNetPlans.json").write_text(json.dumps(plans))
+    (tmp_path / "nnUNet_preprocessed" / "Dataset999_Case" / "nnUNetPlans.json").write_text(json.dumps(plans))
     monkeypatch.setenv("nnUNet_extTrainer", str(CHECKOUT / "nnunet_ext" / "plugin"))
     monkeypatch.setattr(sys, "argv", arguments)
     monkeypatch.chdir(tmp_path)
