@@ -790,6 +790,31 @@ PROVENANCE = (
     ),
 )
 
+FROM_SIZES = f"{NETWORKS}/test_from_sizes.py"
+PYTHON_FAULTS = (
+    Fault(
+        "axes are halved below four voxels",
+        f"{ARCHITECTURES}/sizes.py",
+        "halved = [side >= 2 * SHORTEST for side in size]",
+        "halved = [side >= SHORTEST for side in size]",
+        f"{FROM_SIZES}::test_strides_are_those_of_nnunets_planner_for_equal_spacing",
+    ),
+    Fault(
+        "networks in one call keep PyTorch's initialization",
+        f"{ARCHITECTURES}/method_network.py",
+        "return network.apply(network.initialize)",
+        "return network",
+        f"{FROM_SIZES}::test_convolutions_are_initialized",
+    ),
+    Fault(
+        "a network in one call has other widths than in plans",
+        f"{ARCHITECTURES}/method_network.py",
+        "derived = {**cls.topology(planned), ",
+        "derived = {**planned, **cls.topology(planned), **{'features_per_stage': planned['features_per_stage']}, ",
+        f"{FROM_SIZES}::test_network_is_the_one_that_the_trainer_puts_into_the_plans",
+    ),
+)
+
 FAULTS = (
     *UNCERTAINTY_FAULTS,
     *SEVERAL_PROCESSES,
@@ -806,4 +831,5 @@ FAULTS = (
     *SCREEN,
     *MODALITY_FAULTS,
     *PROVENANCE,
+    *PYTHON_FAULTS,
 )

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from nnunet_ext.architectures.branch_order import in_order, item_in_order
 from nnunet_ext.architectures.fusion_decoder import CoarseHead, FusionDecoder
 from nnunet_ext.architectures.fusion_encoder import Attention, FusionEncoder
+from nnunet_ext.architectures.fusion_system import PROPOSED, FusionSystem
 from nnunet_ext.architectures.method_network import BranchedNetwork, check_lengths
 from nnunet_ext.architectures.presence import first_present, present_modalities
+from nnunet_ext.architectures.sizes import unet_arguments
 from nnunet_ext.architectures.stream_fusion import FUSION_RULES, stream_widths
 
 Decoder = Literal["interpolation", "transposed", "none"]
@@ -167,6 +169,40 @@ class AttentionFusionUNet(BranchedNetwork):
                 conv_op=conv_op,
                 block_kwargs=block_kwargs,
             )
+
+    @classmethod
+    def from_sizes(
+        cls,
+        input_channels: int,
+        num_classes: int,
+        patch_size: Sequence[int],
+        *,
+        base_num_features: int = 32,
+        strides: Sequence[Sequence[int]] | None = None,
+        kernel_sizes: Sequence[Sequence[int]] | None = None,
+        system: FusionSystem = PROPOSED,
+        master: int = 0,
+        **options: Any,
+    ) -> "AttentionFusionUNet":
+        """The network of a row of Table 1 for these sizes, initialized, see :meth:`MethodNetwork.from_sizes`.
+
+        Args:
+            input_channels: Channels of the input; each is a modality.
+            num_classes: See :meth:`MethodNetwork.from_sizes`.
+            patch_size: See :meth:`MethodNetwork.from_sizes`.
+            base_num_features: See :meth:`MethodNetwork.from_sizes`.
+            strides: See :meth:`MethodNetwork.from_sizes`.
+            kernel_sizes: See :meth:`MethodNetwork.from_sizes`.
+            system: Row of Table 1, of :mod:`nnunet_ext.architectures.fusion_system`.
+            master: Channel of the master modality.
+            **options: Other arguments of the constructor.
+
+        Raises:
+            ValueError: Sizes that do not fit.
+        """
+        planned = unet_arguments(patch_size, base_num_features, strides=strides, kernel_sizes=kernel_sizes)
+        streams = {"streams": system.streams(input_channels, master), "n_modalities": input_channels}
+        return cls.initialized(input_channels, num_classes, system.topology_of(planned) | streams, options)
 
     def forward(self, x: Tensor) -> Tensor:
         """Segmentation logits ``(B, num_classes, *spatial)`` of the image ``(B, input_channels, *spatial)``."""

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from nnunet_ext.architectures.bifpn_layer import BiFPNLayer
 from nnunet_ext.architectures.slice_classifier import SliceClassifier
-from nnunet_ext.architectures.slice_network import SliceNetwork
+from nnunet_ext.architectures.slice_network import SliceNetwork, common_options
 
+BIFPN_SCALES = 4  # Table 1
 LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}  # dimensions of a batch -> interpolation
 CONVOLUTION = {4: F.conv2d, 5: F.conv3d}
 
@@ -247,6 +248,25 @@ class BiFPNet(SliceNetwork):
                 lstm_dropout=lstm_dropout,
                 **options,
             )
+
+    @classmethod
+    def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The plans' scales below full resolution, at most four, with widths that double from half of the plans'."""
+        scales = min(BIFPN_SCALES, arch_kwargs["n_stages"] - 1)
+        if scales < 1:
+            raise ValueError("BiFPN works below full resolution and needs plans with at least two stages.")
+        # nothing is computed at the plans' first stage, so its stride, 1 in nnU-Net's plans, goes into the next
+        strides = [list(stride) for stride in arch_kwargs["strides"][1 : scales + 1]]
+        strides[0] = [a * b for a, b in zip(arch_kwargs["strides"][0], strides[0], strict=True)]
+        narrowest = max(arch_kwargs["features_per_stage"][0] // 2, 1)
+        return {
+            "n_stages": scales,
+            "features_per_stage": [narrowest * 2**scale for scale in range(scales)],
+            "conv_op": arch_kwargs["conv_op"],
+            "kernel_sizes": arch_kwargs["kernel_sizes"][1 : scales + 1],
+            "strides": strides,
+            **common_options("torch.nn.Dropout"),
+        }
 
     def encoder_features(self, x: Tensor) -> list[Tensor]:
         """Table 1's maps, ``(B, features_per_stage[i], *spatial)``, finest first."""

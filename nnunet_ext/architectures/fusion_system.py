@@ -90,6 +90,23 @@ class FusionSystem:
             **self.options,
         }
 
+    def topology_of(self, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Constructor arguments of the network from those of nnU-Net's U-Net.
+
+        The first levels, at most as many as the published network has; the row's widths and blocks. With residual
+        blocks a U-Net's row keeps stages, widths and blocks as planned.
+
+        Args:
+            arch_kwargs: Arguments of the U-Net, as plans hold them; changed.
+        """
+        if "n_blocks_per_stage" in arch_kwargs and self.takes_residual_blocks:
+            return arch_kwargs | self.residual_topology(arch_kwargs)
+        n_stages = min(arch_kwargs["n_stages"], self.max_stages)
+        for name in ("kernel_sizes", "strides"):
+            arch_kwargs[name] = arch_kwargs[name][:n_stages]
+        arch_kwargs.pop("n_blocks_per_stage", None)
+        return arch_kwargs | self.topology(arch_kwargs["features_per_stage"][0], n_stages)
+
     def streams(self, n_modalities: int, master: int) -> list[list[int]]:
         """Channels of each stream.
 

@@ -19,6 +19,7 @@ from nnunet_ext.architectures.segresnet_vae import bottleneck_widths, level_size
 from nnunet_ext.architectures.slice_classifier import SliceClassifier, SliceOutput, slices_with_content
 from nnunet_ext.architectures.slice_network import SliceNetwork
 
+PLAIN = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
 HOSTS: dict[str, type[nn.Module]] = {
     f"dynamic_network_architectures.architectures.unet.{host.__name__}": host
     for host in (PlainConvUNet, ResidualEncoderUNet)
@@ -186,6 +187,23 @@ class HostUNet(SliceNetwork):
                 norm_op_kwargs={"num_groups": NUM_GROUPS},
             )
         self.auxiliary = NotPretrained(**parts)
+
+    @classmethod
+    def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Everything of the planned network."""
+        return arch_kwargs
+
+    @classmethod
+    def size_options(cls, input_channels: int, patch_size: Sequence[int]) -> dict[str, Any]:
+        """nnU-Net's plain network, the patch, every channel to reconstruct; slices as other networks have them."""
+        slices = super().size_options(input_channels, patch_size)
+        return {
+            "host_network": PLAIN,
+            "patch_size": list(patch_size),
+            "image_channels": input_channels,
+            "slice_axis": slices["slice_axis"],
+            "mirror_axes": slices["mirror_axes"],
+        }
 
     @property
     def autoencoder(self) -> Any:

@@ -1,12 +1,15 @@
 """Base of this package's networks: what nnU-Net asks of each of them."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from dynamic_network_architectures.initialization.weight_init import InitWeights_He, init_last_bn_before_add_to_0
 from torch import Tensor, nn
 
+from nnunet_ext.architectures.sizes import unet_arguments, with_classes
 from nnunet_ext.counting.tensor_bytes import training_feature_map_size
+
+Network = TypeVar("Network", bound="MethodNetwork")
 
 
 class MethodNetwork(nn.Module):
@@ -33,6 +36,75 @@ class MethodNetwork(nn.Module):
             raise ValueError(f"{type(self).__name__} has no deep supervision: set deep_supervision to False.")
         self.input_channels = input_channels
         self.deep_supervision = deep_supervision
+
+    @classmethod
+    def from_sizes(
+        cls: type[Network],
+        input_channels: int,
+        num_classes: int,
+        patch_size: Sequence[int],
+        *,
+        base_num_features: int = 32,
+        strides: Sequence[Sequence[int]] | None = None,
+        kernel_sizes: Sequence[Sequence[int]] | None = None,
+        **options: Any,
+    ) -> Network:
+        """The network that nnU-Net would train for these sizes, initialized; widths are the paper's at a base of 32.
+
+        Args:
+            input_channels: Channels of the input.
+            num_classes: Channels of the logits.
+            patch_size: Voxels along each axis, two or three; where strides are not given, a multiple of what halving it
+                down to 4 voxels needs. Networks without dense layers take inputs of other sizes too.
+            base_num_features: Features of the first stage of nnU-Net's U-Net, by which all widths go.
+            strides: Stride into each stage of nnU-Net's U-Net, for voxels of unequal spacing; None is for equal ones.
+            kernel_sizes: Kernel of each stage; None is 3 everywhere.
+            **options: Other arguments of the constructor, in place of those that are derived from the sizes.
+
+        Raises:
+            ValueError: Sizes that do not fit.
+        """
+        planned = unet_arguments(patch_size, base_num_features, strides=strides, kernel_sizes=kernel_sizes)
+        derived = {**cls.topology(planned), **cls.size_options(input_channels, patch_size)}
+        return cls.initialized(input_channels, num_classes, derived, options)
+
+    @classmethod
+    def initialized(
+        cls: type[Network], input_channels: int, num_classes: int, derived: dict[str, Any], options: dict[str, Any]
+    ) -> Network:
+        """The network with weights drawn as nnU-Net draws them.
+
+        Args:
+            input_channels: Channels of the input.
+            num_classes: Channels of the logits.
+            derived: Constructor arguments as plans hold them.
+            options: Constructor arguments in place of them.
+        """
+        arguments = {"input_channels": input_channels, "num_classes": num_classes, **with_classes(derived), **options}
+        network = cls(**arguments)
+        return network.apply(network.initialize)
+
+    @classmethod
+    def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Constructor arguments of this network from those of nnU-Net's U-Net, both as plans hold them.
+
+        Args:
+            arch_kwargs: Arguments of the U-Net; may be changed.
+
+        Raises:
+            ValueError: The U-Net has too few stages.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def size_options(cls, input_channels: int, patch_size: Sequence[int]) -> dict[str, Any]:
+        """Constructor arguments beside the topology, of ``from_sizes`` alone: trainers have settings for them.
+
+        Args:
+            input_channels: Channels of the input.
+            patch_size: Voxels along each axis.
+        """
+        return {}
 
     @classmethod
     def initialize(cls, module: nn.Module) -> None:

@@ -271,6 +271,11 @@ class ModalityPairingUNet(BranchedNetwork):
         own = () if self.branch_classifiers is None else self.branch_classifiers(x).chunk(self.num_branches, dim=1)
         return NetworkOutput(output, PairingOutput(x.chunk(self.num_branches, dim=1), own))
 
+    @classmethod
+    def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Everything of nnU-Net's U-Net, its residual blocks included."""
+        return arch_kwargs
+
     def channels_read(self, kernel: str) -> list[int]:
         """Input channels of one branch's kernel: its group, then the channels that every branch reads."""
         return self.channels_of_branches[int(kernel.removeprefix("encoder.0.0.convs.").partition(".")[0])]

@@ -16,8 +16,9 @@ from dynamic_network_architectures.building_blocks.simple_conv_blocks import Sta
 from torch import Tensor, nn
 
 from nnunet_ext.architectures.slice_classifier import SliceClassifier
-from nnunet_ext.architectures.slice_network import SliceNetwork
+from nnunet_ext.architectures.slice_network import SliceNetwork, common_options
 
+NESTED_LEVELS = 5  # Fig. 3; UNet++
 LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}  # dimensions of a batch -> interpolation
 
 
@@ -136,6 +137,21 @@ class NestedUNet(SliceNetwork):
                 lstm_dropout=lstm_dropout,
                 **options,
             )
+
+    @classmethod
+    def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The plans' first stages, at most five, with widths that double from the plans' first without a limit."""
+        levels = min(NESTED_LEVELS, arch_kwargs["n_stages"])
+        if levels < 2:
+            raise ValueError("Nested U-Net needs plans with at least two stages.")
+        return {
+            "n_stages": levels,
+            "features_per_stage": [arch_kwargs["features_per_stage"][0] * 2**level for level in range(levels)],
+            "conv_op": arch_kwargs["conv_op"],
+            "kernel_sizes": arch_kwargs["kernel_sizes"][:levels],
+            "strides": arch_kwargs["strides"][:levels],
+            **common_options(None),
+        }
 
     def head_features(self, x: Tensor) -> list[Tensor]:
         """``X(0, 1..n_stages-1)``, each ``(B, features_per_stage[0], *spatial)``."""

@@ -21,6 +21,9 @@ from nnunet_ext.architectures.method_network import MethodNetwork, check_lengths
 from nnunet_ext.architectures.network_output import NetworkOutput
 from nnunet_ext.architectures.segresnet import Decoder, Encoder
 
+LEVELS = 4  # Fig. 1; the endpoint is 8 times smaller than the input, Sec. 3.1
+BLOCKS = (1, 2, 2, 4)  # Fig. 1
+PUBLISHED_DROPOUT = 0.2  # Sec. 3.6
 PUBLISHED_BASE = 32  # "initial number of filters equal to 32", Sec. 3.1
 PUBLISHED_LATENT = 128  # "128 to represent mean, and 128 to represent std", Sec. 3.3
 PUBLISHED_REDUCED = 16  # VD's "Conv (16)", Table 1
@@ -75,7 +78,7 @@ class SegResNetVAE(MethodNetwork):
         strides: Sequence[int | Sequence[int]],
         num_classes: int,
         patch_size: Sequence[int],
-        n_blocks_per_stage: Sequence[int] = (1, 2, 2, 4),
+        n_blocks_per_stage: Sequence[int] = BLOCKS,
         conv_bias: bool = False,
         num_groups: int = 8,
         dropout_op: type[nn.Module] | None = None,
@@ -159,6 +162,25 @@ class SegResNetVAE(MethodNetwork):
             keep_variance(module.to_logits, LOGITS_SCALE)
         else:
             initialize_linear(module)
+
+    @classmethod
+    def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Strides and kernels of nnU-Net's first four stages; widths that double from nnU-Net's first."""
+        levels = min(LEVELS, arch_kwargs["n_stages"])
+        return {
+            "n_stages": levels,
+            "features_per_stage": [arch_kwargs["features_per_stage"][0] * 2**level for level in range(levels)],
+            "conv_op": arch_kwargs["conv_op"],
+            "kernel_sizes": arch_kwargs["kernel_sizes"][:levels],
+            "strides": arch_kwargs["strides"][:levels],
+            "n_blocks_per_stage": list(BLOCKS[:levels]),
+            "dropout_op": f"torch.nn.modules.dropout.Dropout{len(arch_kwargs['strides'][0])}d",
+        }
+
+    @classmethod
+    def size_options(cls, input_channels: int, patch_size: Sequence[int]) -> dict[str, Any]:
+        """The patch, for the branch's dense layers, and the paper's dropout."""
+        return {"patch_size": list(patch_size), "dropout_op_kwargs": {"p": PUBLISHED_DROPOUT}}
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> NetworkOutput | Tensor:
         """Logits ``(B, num_classes, *spatial)``; in training mode with the autoencoder's output.

@@ -23,6 +23,24 @@ from nnunet_ext.architectures.slice_classifier import (
     slices_with_content,
 )
 
+PUBLISHED_DROPOUT = 0.2  # rate not stated, see SliceTrainingSettings
+
+
+def common_options(dropout_op: str | None) -> dict[str, Any]:
+    """Constructor arguments that both networks take, as plans hold them.
+
+    Args:
+        dropout_op: Dropout of the network's blocks, or None.
+    """
+    return {
+        "conv_bias": True,  # not stated: our choice, because nnU-Net's plans have it
+        "norm_op": "nnunet_ext.architectures.GroupNorm",
+        "norm_op_kwargs": {"num_groups": 8},  # Sec. 2
+        "dropout_op": dropout_op,
+        "nonlin": "torch.nn.ReLU",
+        "nonlin_kwargs": {"inplace": True},
+    }
+
 
 class SliceNetwork(MethodNetwork):
     """Segmentation network with or without a slice classifier that reads the features before its heads.
@@ -71,6 +89,15 @@ class SliceNetwork(MethodNetwork):
     def training_logits(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor | list[Tensor]:
         """What the segmentation loss reads: the final map, or a list of the logits of several heads."""
         return self.final_logits(features, size)
+
+    @classmethod
+    def size_options(cls, input_channels: int, patch_size: Sequence[int]) -> dict[str, Any]:
+        """Slices along the first axis, a single pass in evaluation, and dropout."""
+        return {
+            "slice_axis": 0 if len(patch_size) == 3 else None,
+            "mirror_axes": [],
+            "dropout_op_kwargs": {"p": PUBLISHED_DROPOUT},
+        }
 
     def final_logits(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """The final map ``(B, C, *size)``."""

@@ -20,7 +20,7 @@ from nnunet_ext.evaluation.hausdorff import HD95_CHOICES, HD95Choice
 from nnunet_ext.evaluation.lesions import Lesion, LesionSettings
 from nnunet_ext.evaluation.markdown import summary_as_markdown
 from nnunet_ext.evaluation.overlays import cases_to_show, overlays
-from nnunet_ext.evaluation.summary import summarise
+from nnunet_ext.evaluation.summary import metrics_of, summarise
 from nnunet_ext.evaluation.surface_dice import parse_tolerances
 from nnunet_ext.evaluation.uncertainty_figures import curves_figure, expected_dice_figure
 from nnunet_ext.evaluation.uncertainty_scores import score_uncertainty
@@ -32,17 +32,28 @@ from nnunet_ext.parallel import map_cases
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was written: rows of ``metrics.csv``, content of ``summary.json``, rows of ``comparison.csv`` or None."""
+    """What was found.
+
+    Args:
+        metrics: Rows of ``metrics.csv``, one a case and region.
+        summary: Content of ``summary.json``.
+        comparison: Rows of ``comparison.csv``, or None.
+    """
 
     metrics: pd.DataFrame
     summary: dict[str, Any]
     comparison: pd.DataFrame | None
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """Means over the cases where there is a value: rows regions, columns the metrics of ``metrics``."""
+        return self.metrics.groupby("region", sort=False)[metrics_of(self.metrics)].mean()
+
 
 def evaluate_folders(
     reference: Path,
     prediction: Path,
-    output: Path,
+    output: Path | None,
     *,
     dataset_json: Path | None = None,
     convention: str | None = None,
@@ -56,14 +67,14 @@ def evaluate_folders(
     only_predicted: bool = False,
     num_processes: int | None = None,
 ) -> Evaluation:
-    """Score predictions and write ``metrics.csv``, ``summary.json``, ``summary.md``, ``box_plots.png`` and more.
+    """Score predictions, and write ``metrics.csv``, ``summary.json``, ``summary.md``, ``box_plots.png`` and more.
 
     Nothing is written unless all cases could be scored, and all files or none.
 
     Args:
         reference: Folder of reference label images.
         prediction: Folder of predicted label images with the same file names.
-        output: Folder to write to; made where it does not exist.
+        output: Folder to write to; made where it does not exist. None writes nothing.
         dataset_json: The data set's ``dataset.json``; None looks for it in and above the two folders.
         convention: Name of one of ``CONVENTIONS``; None takes the data set's default.
         hd95_choice: ``"pooled"``, ``"directed"`` or ``"both"``.
@@ -81,7 +92,8 @@ def evaluate_folders(
     """
     labels = read_dataset_labels(dataset_json or find_dataset_json([prediction, reference]))
     references, predictions = pair_files(reference, prediction, labels.file_ending, only_predicted)
-    _check_output(output)
+    if output is not None:
+        _check_output(output)
     score = partial(
         score_files,
         labels=labels,
@@ -107,6 +119,14 @@ def evaluate_folders(
             images=images,
             num_processes=num_processes,
         )
+    summary = {**summarise(metrics, found), "reference": str(reference), "prediction": str(prediction)}
+    if comparison is not None:
+        summary["comparison"] = {"other": str(other), "differences": json.loads(comparison.to_json(orient="records"))}
+    if trust is not None:
+        summary["uncertainty"] = {"folder": str(uncertainty), **trust.summary()}
+    if output is None:
+        return Evaluation(metrics, summary, comparison)
+
     by_modalities = split_by_modalities(metrics, present) if present is not None else None
     shown = cases_to_show(metrics) if images else {}
     overlay = (
@@ -114,12 +134,6 @@ def evaluate_folders(
         if images and shown
         else None
     )
-
-    summary = {**summarise(metrics, found), "reference": str(reference), "prediction": str(prediction)}
-    if comparison is not None:
-        summary["comparison"] = {"other": str(other), "differences": json.loads(comparison.to_json(orient="records"))}
-    if trust is not None:
-        summary["uncertainty"] = {"folder": str(uncertainty), **trust.summary()}
     with atomic_files(output) as new:
         write_csv(metrics, new / "metrics.csv")
         write_text_atomically(new / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")

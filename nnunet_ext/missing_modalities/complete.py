@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.files.atomic import atomic_folder, check_free
@@ -15,6 +15,9 @@ from nnunet_ext.missing_modalities.fill_values import fill_values
 from nnunet_ext.missing_modalities.presence import write_presence
 from nnunet_ext.parallel import map_cases
 from nnunet_ext.plans.modalities import channel_names
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,14 @@ class CompletedFolder:
     def incomplete(self) -> dict[str, tuple[str, ...]]:
         """Cases that lack a channel -> names of the channels that they have."""
         return {case: present for case, present in self.present.items() if len(present) < len(self.names)}
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """Whether a case had a channel: rows cases, columns channels."""
+        import pandas as pd  # here, since the processes that write images import this file too
+
+        rows = {case: [name in present for name in self.names] for case, present in self.present.items()}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=list(self.names)).rename_axis("case")
 
 
 def complete_folder(

@@ -98,17 +98,8 @@ class AttentionFusionTrainer(MethodTrainer):
 
     @classmethod
     def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The plans' first levels, at most as many as the published network has; the row's widths and blocks.
-
-        On residual-encoder plans a U-Net's row keeps the plans' stages, widths and blocks.
-        """
-        if "n_blocks_per_stage" in arch_kwargs and cls.system.takes_residual_blocks:
-            return arch_kwargs | cls.system.residual_topology(arch_kwargs)
-        n_stages = min(arch_kwargs["n_stages"], cls.system.max_stages)
-        for name in ("kernel_sizes", "strides"):
-            arch_kwargs[name] = arch_kwargs[name][:n_stages]
-        arch_kwargs.pop("n_blocks_per_stage", None)
-        return arch_kwargs | cls.system.topology(arch_kwargs["features_per_stage"][0], n_stages)
+        """Constructor arguments of this row's network from those of nnU-Net's U-Net."""
+        return cls.system.topology_of(arch_kwargs)
 
     @classmethod
     def method_kwargs(

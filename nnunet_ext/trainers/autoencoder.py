@@ -20,9 +20,6 @@ from nnunet_ext.trainers.paper_augmentation import PaperAugmentationTrainer
 from nnunet_ext.trainers.reconstructing_trainer import ReconstructingTrainer
 from nnunet_ext.trainers.schedules import EpochScheduler, poly
 
-LEVELS = 4  # Fig. 1; the endpoint is 8 times smaller than the input, Sec. 3.1
-BLOCKS = (1, 2, 2, 4)  # Fig. 1
-
 
 @dataclass(frozen=True, config=STRICT)
 class AutoencoderRegularizedSettings(TrainingSettings):
@@ -55,20 +52,6 @@ class AutoencoderRegularizedTrainer(ReconstructingTrainer, PaperAugmentationTrai
     network_class = SegResNetVAE
     settings_class = AutoencoderRegularizedSettings
     published_size = PublishedSize((128, 192, 160), 1)  # crop 160x192x128, x first: Sec. 4; batch: Sec. 3.5
-
-    @classmethod
-    def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Strides and kernels of nnU-Net's first four stages; widths that double from nnU-Net's first."""
-        levels = min(LEVELS, arch_kwargs["n_stages"])
-        return {
-            "n_stages": levels,
-            "features_per_stage": [arch_kwargs["features_per_stage"][0] * 2**level for level in range(levels)],
-            "conv_op": arch_kwargs["conv_op"],
-            "kernel_sizes": arch_kwargs["kernel_sizes"][:levels],
-            "strides": arch_kwargs["strides"][:levels],
-            "n_blocks_per_stage": list(BLOCKS[:levels]),
-            "dropout_op": f"torch.nn.modules.dropout.Dropout{len(arch_kwargs['strides'][0])}d",
-        }
 
     @classmethod
     def method_kwargs(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from nnunet_ext import __version__
+from nnunet_ext.architectures.method_network import MethodNetwork
 from nnunet_ext.augmentation.modality_dropout import ModalityDropout, resolve_modality_dropout
 from nnunet_ext.files.atomic import check_writable
 from nnunet_ext.files.checkpoint import atomic_checkpoint, read_to_continue
@@ -25,7 +26,7 @@ from nnunet_ext.losses.composite import CompositeLoss
 from nnunet_ext.losses.target import TargetFormat
 from nnunet_ext.parallel import forked_processes_end_with_this_one
 from nnunet_ext.plans.modalities import ModalityError, channel_names
-from nnunet_ext.plans.network_entry import write_architecture
+from nnunet_ext.plans.network_entry import PlansError, write_architecture
 from nnunet_ext.plans.settings import (
     PLANS_KEY,
     TrainingSettings,
@@ -92,7 +93,7 @@ class MethodTrainer(HostTrainer):
 
     paper: ClassVar[str]
     adds: ClassVar[str]
-    network_class: ClassVar[type[nn.Module]]
+    network_class: ClassVar[type[MethodNetwork]]
     settings_class: ClassVar[type[TrainingSettings]] = TrainingSettings
     deep_supervision: ClassVar[bool] = False
     published_size: ClassVar[PublishedSize | None] = None
@@ -208,8 +209,15 @@ class MethodTrainer(HostTrainer):
 
     @classmethod
     def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Constructor arguments of this method's network from those of nnU-Net's U-Net."""
-        raise NotImplementedError
+        """Constructor arguments of this method's network from those of nnU-Net's U-Net.
+
+        Raises:
+            PlansError: The plans have too few stages for it.
+        """
+        try:
+            return cls.network_class.topology(arch_kwargs)
+        except ValueError as error:
+            raise PlansError(str(error)) from None
 
     @classmethod
     def method_kwargs(

@@ -98,11 +98,6 @@ class HostNetworkTrainer(ReconstructingTrainer, SliceClassifierTrainer):
         return super().resolve_settings(settings, dataset_json, notes)
 
     @classmethod
-    def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Everything of the planned network."""
-        return arch_kwargs
-
-    @classmethod
     def method_kwargs(
         cls,
         settings: HostNetworkSettings,

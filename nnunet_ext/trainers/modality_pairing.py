@@ -76,11 +76,6 @@ class ModalityPairingTrainer(MethodTrainer):
         return replace(settings, modality_groups=named)
 
     @classmethod
-    def topology(cls, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Everything of nnU-Net's U-Net, its residual blocks included."""
-        return arch_kwargs
-
-    @classmethod
     def method_kwargs(
         cls,
         settings: ModalityPairingSettings,

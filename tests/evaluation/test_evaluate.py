@@ -51,6 +51,17 @@ def test_writes_a_row_a_case_and_region(folders):
     assert shifted["hd95"] == pytest.approx(1)
 
 
+def test_table_holds_the_means_and_without_a_folder_nothing_is_written(folders, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    found = evaluate_folders(*folders[:2], None, num_processes=1)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert list(found.table.index) == ["whole tumor", "tumor core", "enhancing tumor"]
+    # a and d are right, b is moved by one column of three, c has none to find
+    assert found.table.loc["enhancing tumor", "dice"] == pytest.approx((1 + 2 / 3 + 0 + 1) / 4)
+    assert found.table.loc["enhancing tumor", "hd95"] == pytest.approx((0 + 1 + 373.12866 + 0) / 4)
+    assert "specificity" in found.table
+
+
 def test_summary_counts_penalised_cases(folders):
     evaluate(folders)
     summary = json.loads((folders[2] / "summary.json").read_text())

@@ -75,6 +75,7 @@ def test_presence_is_told_and_stored(tmp_path):
     done = complete_folder(tmp_path / "in", tmp_path / "out", dataset("T1", "T2"), None, num_processes=1)
     assert done.present == {"a": ("T1", "T2"), "b": ("T2",)}
     assert done.incomplete == {"b": ("T2",)}
+    assert done.table.to_dict("index") == {"a": {"T1": True, "T2": True}, "b": {"T1": False, "T2": True}}
     assert read_presence(tmp_path / "out") == (["T1", "T2"], {"a": ["T1", "T2"], "b": ["T2"]})
 
 
