@@ -76,7 +76,8 @@ class Example(NamedTuple):
         return f"Gallery{self.trainer.removesuffix('Trainer')}"
 
 
-COMPONENTS = {"fold_0/progress_components.png": "Components of the loss over the epochs, and health of the training."}
+HEALTH = {"fold_0/progress_health.png": "Health of the training: what each region calls, and its gradients."}
+COMPONENTS = {"fold_0/progress_components.png": "Components of the loss over the epochs."} | HEALTH
 EXAMPLES = (
     Example("ModalityPairingTrainer", {"warmup_epochs": 1}, COMPONENTS),
     Example(
@@ -92,7 +93,7 @@ EXAMPLES = (
     Example(
         "AttentionFusionTrainer",
         {"initial_lr": 0.001, "epochs_per_halving": 3},
-        COMPONENTS | {"attention.png": "`nnunet_ext attention`: heat maps of every level over a case."},
+        HEALTH | {"attention.png": "`nnunet_ext attention`: heat maps of every level over a case."},
     ),
 )
 
