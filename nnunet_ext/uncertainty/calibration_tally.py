@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,10 +13,11 @@ UNCHANGED = 16  # index of temperature 1
 NUM_BINS = 15  # of equal width, as Guo et al. (ICML 2017)
 
 
-class Reliability(NamedTuple):
+@dataclass(frozen=True)
+class Reliability:
     """Scores of one region at one temperature.
 
-    Attributes:
+    Args:
         ece: Expected calibration error: distance of mean probability and frequency in each bin, weighed by voxels.
         brier: Mean squared distance of probability and truth.
         nll: Mean negative log-likelihood of the truth, natural logarithm.

@@ -386,7 +386,7 @@ def write_certainty(folder, cases):
         exclusive=False,
         temperatures=[1.5] * len(regions),
         folds=[],
-        held_out={region: HeldOut(before=one, after=one._replace(ece=0.0625)) for region in regions},
+        held_out={region: HeldOut(before=one, after=replace(one, ece=0.0625)) for region in regions},
         voxels=1234,
         margin=10,
         without_foreground=[],

@@ -51,6 +51,8 @@ def test_temperatures_of_all_folds_and_of_all_but_each(study):
     result = run(study)
     assert result == read_calibration(study.parent / "calibration.json")
     assert (study.parent / "calibration.png").stat().st_size > 1000
+    scores = json.loads((study.parent / "calibration.json").read_text())["held_out"]["lesion"]["after"]
+    assert scores["ece"] == result.held_out["lesion"].after.ece
     assert [fold.cases for fold in result.folds] == [["a"], ["b"], ["c"]]
     # without fold c, all logits are twice as large as they should be
     assert result.folds[2].temperatures == pytest.approx([2], rel=0.1)
