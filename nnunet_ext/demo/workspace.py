@@ -50,6 +50,21 @@ class Workspace:
         """The picture drawn at the end."""
         return self.root / "predictions.png"
 
+    @property
+    def attention(self) -> Path:
+        """Attention maps of the first test case."""
+        return self.root / "attention.png"
+
+    @property
+    def report(self) -> Path:
+        """The report about all models."""
+        return self.root / "report.html"
+
+    @property
+    def page(self) -> Path:
+        """The page that shows all of it in a browser."""
+        return self.root / "index.html"
+
     def model(self, trainer: str, plans: str) -> Path:
         """Folder of a trained model, named as nnU-Net names it."""
         return self.root / "nnUNet_results" / self.dataset / f"{trainer}__{plans}__{self.configuration}"

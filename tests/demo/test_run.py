@@ -81,7 +81,7 @@ def test_failure_reaches_the_shell_as_exit_code_1_without_traceback(tmp_path, mo
 def test_phantom_is_written_once(tmp_path):
     workspace = prepare_data(tmp_path, None)
     assert workspace.root == tmp_path / "Dataset999_Phantom"
-    assert (len(workspace.cases("Tr")), len(workspace.cases("Ts"))) == (10, 3)
+    assert (len(workspace.cases("Tr")), len(workspace.cases("Ts"))) == (10, 2)
     before = workspace.raw.stat().st_mtime_ns
     assert prepare_data(tmp_path, None).raw.stat().st_mtime_ns == before
 
