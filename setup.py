@@ -1,5 +1,6 @@
-"""Writes the commit into packages; everything else about them is in setup.cfg."""
+"""Writes the commit and the index's page into packages; everything else about them is in setup.cfg."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,13 @@ from setuptools.command.sdist import sdist
 
 CHECKOUT = Path(__file__).parent
 FILE = Path("nnunet_ext", "commit.txt")  # nnunet_ext/version.py reads it
+
+
+def index_page() -> str:
+    """The README for a package index, where links to files of the checkout lead nowhere: they become their texts."""
+    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    without_pictures = re.sub(r"!\[[^\]]*\]\((?!https?://)[^)]*\)\n*", "", text)
+    return re.sub(r"\[([^\]]*)\]\((?!https?://)[^)]*\)", r"\1", without_pictures)
 
 
 def write_commit(folder: Path) -> None:
@@ -48,4 +56,8 @@ class SourceWithCommit(sdist):
         write_commit(Path(base_dir))
 
 
-setup(cmdclass={"build_py": BuildWithCommit, "sdist": SourceWithCommit})
+setup(
+    cmdclass={"build_py": BuildWithCommit, "sdist": SourceWithCommit},
+    long_description=index_page(),
+    long_description_content_type="text/markdown",
+)

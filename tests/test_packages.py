@@ -1,8 +1,12 @@
 """What the check of packages takes for complete, and the continuous integration's file."""
 
+import re
+import runpy
+import subprocess
 from pathlib import Path
 
 import pytest
+import setuptools
 import yaml
 from packages import COMMIT, missing_files
 
@@ -52,3 +56,24 @@ def test_recipe_needs_what_setup_cfg_needs():
     }
     assert recipe.pop("python") == config["options"]["python_requires"]
     assert recipe == needs
+
+
+def test_page_of_the_package_index_has_no_link_to_a_file(monkeypatch):
+    given = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **arguments: given.update(arguments))
+    runpy.run_path(str(CHECKOUT / "setup.py"))
+    page = given["long_description"]
+    readme = (CHECKOUT / "README.md").read_text()
+    assert "[what was measured, and where a method did not help](docs/results.md)" in readme
+    assert "compare: what was measured, and where a method did not help." in page
+    assert "](" not in re.sub(r"\]\(https?://", "", page)
+    assert "images/demo.png" not in page
+    assert page.count("```bash") == readme.count("```bash")
+
+
+def test_source_distribution_has_every_folder():
+    manifest = (CHECKOUT / "MANIFEST.in").read_text().split()
+    folders = {
+        path.name for path in CHECKOUT.iterdir() if path.is_dir() and (path.name[0] != "." or path.name in {".ci"})
+    }
+    assert folders - {"build", "dist", "demo", "nnunet_ext.egg-info", "node_modules"} <= set(manifest)
