@@ -55,7 +55,8 @@ def test_training_loses_modalities_and_validation_sees_all(trainer_class, tmp_pa
     images, target = make_batch(trainer, case, size=8)
     batch = {"data": images, "target": target}
     trainer.on_train_epoch_start()
-    in_training = seen_by_network(trainer, lambda: trainer.train_step(copy.deepcopy(batch)))[0]
+    seen = seen_by_network(trainer, lambda: trainer.train_step(copy.deepcopy(batch)))
+    (in_training,) = [inputs for inputs in seen if len(inputs) == 8]  # one sample alone is weighed for the log
     trainer.network.eval()
     with torch.no_grad():
         in_validation = seen_by_network(trainer, lambda: trainer.validation_step(copy.deepcopy(batch)))[0]
@@ -184,7 +185,8 @@ def test_restored_channels_are_drawn_as_reconstructed_without_them(tmp_path, mon
     case = case_with(modality_dropout=1.0)
     trainer = make_trainer(AutoencoderRegularizedTrainer, case, tmp_path)
     drawn = {}
-    monkeypatch.setattr("nnunet_ext.trainers.autoencoder.plot_reconstruction", lambda rows, *_: drawn.update(rows))
+    module = "nnunet_ext.trainers.reconstructing_trainer"
+    monkeypatch.setattr(f"{module}.plot_reconstruction", lambda rows, *_: drawn.update(rows))
     images, target = make_batch(trainer, case)
     trainer.write_reconstruction(images, target, "unused.png")
     without_t2 = images[:1].clone()

@@ -92,7 +92,7 @@ class Stage:
 
     def finish(self, *arguments):
         process = self.start(*arguments)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
         return output
 
@@ -108,7 +108,7 @@ def stage(tmp_path_factory):
     hold = Path(f"{stage.calls_file}.hold")
     hold.touch()
     process = stage.start()
-    deadline = time.time() + 120
+    deadline = time.time() + 300
     try:
         # both folds 0 are done when both folds 1 are in training: two jobs at a time
         while not (
