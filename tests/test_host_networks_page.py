@@ -19,4 +19,4 @@ def test_table_is_the_stored_rows():
     page = PAGE.read_text()
     assert len(phantom) == 6
     for name, (trainer, dice) in phantom.items():
-        assert f"| {name} | `{trainer}` | {dice} | {lesions.get(name, (trainer, ''))[1]} |" in page
+        assert f"| {name} | {trainer} | {dice} | {lesions.get(name, (trainer, ''))[1]} |" in page
