@@ -8,7 +8,6 @@ out. It shows that the pieces work together; a few hundred steps say nothing abo
     python benchmarks/host_networks.py work --output benchmarks/results/host_networks_phantom_cpu.json
 """
 
-import argparse
 import json
 import platform
 import time
@@ -17,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from missing_modalities import CONFIGURATION, Study
+from missing_modalities import CONFIGURATION, Study, study_parser
 
 EPOCHS = 10
 PLANNED = "nnUNetResEncUNetMPlans"
@@ -109,17 +108,7 @@ def one_pass(plans: Path) -> None:
 
 def main() -> None:
     """Run the trainings and store their rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="working folder; kept, so that the study can continue")
-    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--data", type=Path, help="raw data set of one's own")
-    parser.add_argument("--test", default="", help="with --data: part of the names of the cases to hold out")
-    parser.add_argument("--cases", type=int, default=12, help="training cases of the phantom")
-    parser.add_argument("--test-cases", type=int, default=6, help="test cases of the phantom")
-    parser.add_argument("--shape", type=int, nargs=3, default=(32, 40, 36), help="voxels of a case of the phantom")
-    parser.add_argument("--steps", type=int, default=300, help="training steps of each run")
-    parser.add_argument("--patch", type=int, nargs=3, default=(24, 24, 24), help="voxels of the patch")
-    parser.add_argument("--base", type=int, default=8, help="features of the first stage")
+    parser = study_parser(__doc__, cases=12, shape=(32, 40, 36), steps=300, patch=(24, 24, 24))
     arguments = parser.parse_args()
     study = SmokeStudy(arguments.folder, arguments)
     study.root.mkdir(parents=True, exist_ok=True)

@@ -167,19 +167,35 @@ def link_dataset(source: Path, target: Path, test: str) -> None:
     (target / "dataset.json").write_text(json.dumps(content))
 
 
-def main() -> None:
-    """Run the study and store its rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def study_parser(
+    description: str | None, *, cases: int, shape: tuple[int, int, int], steps: int, patch: tuple[int, int, int]
+) -> argparse.ArgumentParser:
+    """Parser with the options of every study, with their defaults.
+
+    Args:
+        description: Of the script.
+        cases: Training cases of the phantom.
+        shape: Voxels of a case of the phantom.
+        steps: Training steps of each run.
+        patch: Voxels of the patch.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="working folder; kept, so that the study can continue")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--data", type=Path, help="raw data set of one's own")
     parser.add_argument("--test", default="", help="with --data: part of the names of the cases to hold out")
-    parser.add_argument("--cases", type=int, default=16, help="training cases of the phantom")
+    parser.add_argument("--cases", type=int, default=cases, help="training cases of the phantom")
     parser.add_argument("--test-cases", type=int, default=6, help="test cases of the phantom")
-    parser.add_argument("--shape", type=int, nargs=3, default=(40, 48, 44), help="voxels of a case of the phantom")
-    parser.add_argument("--steps", type=int, default=600, help="training steps of each run")
-    parser.add_argument("--patch", type=int, nargs=3, default=(32, 32, 32), help="voxels of the patch")
+    parser.add_argument("--shape", type=int, nargs=3, default=shape, help="voxels of a case of the phantom")
+    parser.add_argument("--steps", type=int, default=steps, help="training steps of each run")
+    parser.add_argument("--patch", type=int, nargs=3, default=patch, help="voxels of the patch")
     parser.add_argument("--base", type=int, default=8, help="features of the first stage")
+    return parser
+
+
+def main() -> None:
+    """Run the study and store its rows."""
+    parser = study_parser(__doc__, cases=16, shape=(40, 48, 44), steps=600, patch=(32, 32, 32))
     parser.add_argument(
         "--variants", action="store_true", help="also the methods' own settings for it, and dropout half of the time"
     )
