@@ -132,7 +132,7 @@ def test_compiles(system):
     torch.testing.assert_close(torch.compile(network, backend="eager")(x), network(x))
 
 
-def test_runs_under_autocast():
+def test_runs_under_autocast(native_convolutions):
     network = build(SYSTEMS["PROPOSED"])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = network(torch.rand(1, 2, 16, 16))

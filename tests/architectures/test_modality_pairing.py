@@ -358,7 +358,7 @@ def test_wrong_number_of_stage_entries_raises():
         make(strides=[1, 2])
 
 
-def test_half_precision_autocast_gives_finite_logits_and_gradients():
+def test_half_precision_autocast_gives_finite_logits_and_gradients(native_convolutions):
     network = make()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = network(1e3 * torch.randn(1, 4, 8, 8, 8))

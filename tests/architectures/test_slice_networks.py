@@ -245,7 +245,7 @@ def test_mirroring_the_input_mirrors_slice_logits_along_the_slice_axis_only(netw
 
 
 @pytest.mark.parametrize("network_class", NETWORKS)
-def test_autocast_gives_finite_logits_and_gradients(network_class):
+def test_autocast_gives_finite_logits_and_gradients(network_class, native_convolutions):
     network = build(network_class)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = network(torch.randn(1, 2, 16, 16, 16))
