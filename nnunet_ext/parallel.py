@@ -4,14 +4,15 @@ import functools
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Thread
-from typing import Any, TypeVar
+from threading import Event, Thread
+from typing import Any, NoReturn, TypeVar
 
 from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.progress import track
@@ -144,6 +145,46 @@ def _in_forked_process() -> None:
     _pipe, end, _forked_end = None, _forked_end, False
     if end:
         Thread(target=_exit_when_closed, args=(theirs,), daemon=True).start()
+
+
+@contextmanager
+def exit_when_a_child_is_killed(say: Callable[[str], None]) -> Iterator[None]:
+    """End this process with code 1 as soon as the system kills a child process of it while the block runs.
+
+    A pool of Python's only starts another worker, and waits for ever for the result of the one that was killed, or for
+    the lock that it held. SIGTERM does not count: it is how pools end their own workers. A worker that is killed within
+    a fifth of a second of its start is not seen.
+
+    Args:
+        say: Is told the signal, before the end.
+    """
+    done = Event()
+    Thread(target=_watch_children, args=(done, say), daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _watch_children(done: Event, say: Callable[[str], None]) -> None:
+    children = {child.pid: child for child in multiprocessing.active_children()}
+    while not done.wait(0.2):
+        children |= {child.pid: child for child in multiprocessing.active_children()}
+        codes = [child.exitcode for child in children.values() if child.exitcode is not None]
+        if killed := [-code for code in codes if code < 0 and code != -signal.SIGTERM]:
+            try:
+                say(signal.Signals(killed[0]).name)
+            finally:
+                _end_with_children()
+
+
+def _end_with_children() -> NoReturn:
+    """Without clean-up, which would wait for the killed process as well."""
+    for child in multiprocessing.active_children():
+        child.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _end_with(command: Connection) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.files.locks import try_lock
-from nnunet_ext.parallel import forked_processes_end_with_this_one, map_cases
+from nnunet_ext.parallel import exit_when_a_child_is_killed, forked_processes_end_with_this_one, map_cases
 
 
 def double_or_fail(number):
@@ -117,6 +117,60 @@ def test_forked_processes_of_the_block_end_with_theirs_and_no_others(how, tmp_pa
         assert not is_free(after)
     finally:
         os.kill(int(after.with_suffix(".pid").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_process_whose_worker_is_killed_ends_instead_of_waiting(tmp_path):
+    """Each worker of a pool holds a lock; the first is killed while it works."""
+    locks, said = [tmp_path / "a", tmp_path / "b"], tmp_path / "said"
+
+    def wait_for_workers():
+        with exit_when_a_child_is_killed(said.write_text), multiprocessing.get_context("fork").Pool(2) as pool:
+            pool.map(hold, locks, chunksize=1)
+
+    process = multiprocessing.get_context("fork").Process(target=wait_for_workers)
+    process.start()
+    pids = [path.with_suffix(".pid") for path in locks]
+    wait_until(lambda: all(path.exists() and path.read_text() for path in pids))
+    time.sleep(1)  # a worker that is killed in its first moment is not seen
+    os.kill(int(pids[0].read_text()), signal.SIGKILL)
+    process.join(20)
+    process.kill()
+    assert process.exitcode == 1
+    assert said.read_text() == "SIGKILL"
+    wait_until(lambda: all(is_free(lock) for lock in locks), 10)
+
+
+def hold(lock):
+    assert try_lock(lock) is not None
+    lock.with_suffix(".pid").write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_pool_that_ends_its_workers_and_one_killed_later_end_nothing(tmp_path):
+    said, ended = tmp_path / "said", tmp_path / "ended"
+
+    def work():
+        with exit_when_a_child_is_killed(said.write_text):
+            with multiprocessing.get_context("fork").Pool(2) as pool:
+                assert pool.map(abs, [-1, -2]) == [1, 2]
+                pool.map_async(time.sleep, [60, 60])
+                time.sleep(0.5)
+            time.sleep(1)
+        late = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        late.start()
+        late.kill()
+        late.join()
+        time.sleep(0.5)
+        ended.touch()
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    assert ended.exists()
+    assert not said.exists()
 
 
 def wait_until(condition, seconds=120):

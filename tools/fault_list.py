@@ -465,6 +465,22 @@ FILE_FAULTS = (
         "tests/trainers/test_base.py::test_workers_of_the_data_loaders_end_with_a_killed_training",
     ),
     Fault(
+        "validation waits for a killed process that writes predictions",
+        f"{TRAINERS}/base.py",
+        "        with exit_when_a_child_is_killed(self._say_why_validation_ends):\n"
+        "            super().perform_actual_validation(save_probabilities)",
+        "        super().perform_actual_validation(save_probabilities)",
+        "tests/trainers/test_base.py::"
+        "test_validation_ends_with_a_message_when_a_process_that_writes_predictions_is_killed",
+    ),
+    Fault(
+        "the end of a pool counts as the death of its workers",
+        "nnunet_ext/parallel.py",
+        "code < 0 and code != -signal.SIGTERM",
+        "code < 0",
+        "tests/test_parallel.py::test_pool_that_ends_its_workers_and_one_killed_later_end_nothing",
+    ),
+    Fault(
         "a process forked later keeps workers of a killed command alive",
         "nnunet_ext/parallel.py",
         "    ours.close()  # in every forked process",

@@ -24,7 +24,7 @@ from nnunet_ext.files.fold_lock import lock_fold
 from nnunet_ext.host.trainer import HostTrainer
 from nnunet_ext.losses.composite import CompositeLoss
 from nnunet_ext.losses.target import TargetFormat
-from nnunet_ext.parallel import forked_processes_end_with_this_one
+from nnunet_ext.parallel import exit_when_a_child_is_killed, forked_processes_end_with_this_one
 from nnunet_ext.plans.modalities import ModalityError, channel_names
 from nnunet_ext.plans.network_entry import PlansError, write_architecture
 from nnunet_ext.plans.settings import (
@@ -301,6 +301,8 @@ class MethodTrainer(HostTrainer):
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """Validate as nnU-Net does, where no other process trains or validates this fold.
 
+        Where the system kills a process that writes predictions, this one ends, too, instead of waiting for ever.
+
         Args:
             save_probabilities: Whether probabilities are written, too.
 
@@ -311,7 +313,15 @@ class MethodTrainer(HostTrainer):
         if self.is_ddp:
             # A rank without a case of its own waits for the others, which would wait for it at their first pass.
             self.network.broadcast_buffers = False
-        super().perform_actual_validation(save_probabilities)
+        with exit_when_a_child_is_killed(self._say_why_validation_ends):
+            super().perform_actual_validation(save_probabilities)
+
+    def _say_why_validation_ends(self, signal_name: str) -> None:
+        self.print_to_log_file(
+            f"Error: A process that writes predictions of the validation was killed ({signal_name}), most likely for "
+            "lack of memory. The training is complete: run the same command with --val, with fewer such processes "
+            "(nnUNet_def_n_proc=1)."
+        )
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Switch deep supervision of the network; stays off for methods without it."""

@@ -269,6 +269,30 @@ def test_ranks_do_not_wait_for_each_other_in_the_passes_of_validation(trainer, m
     assert sends == [True, False]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_validation_ends_with_a_message_when_a_process_that_writes_predictions_is_killed(trainer, monkeypatch):
+    """As nnU-Net's pool does, which it asks for a result that never comes."""
+
+    def validate(self, save):
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            pool.map(end_this_process, [None])
+
+    monkeypatch.setattr(nnUNetTrainer, "perform_actual_validation", validate)
+    process = multiprocessing.get_context("fork").Process(target=trainer.perform_actual_validation)
+    process.start()
+    process.join(30)
+    process.kill()
+    assert process.exitcode == 1
+    log = Path(trainer.log_file).read_text()
+    assert "SIGKILL" in log
+    assert "--val" in log
+
+
+def end_this_process(_):
+    time.sleep(1)  # no process of nnU-Net's ends in its first moment
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_full_disk_is_seen_before_nnunet_replaces_the_plans_of_all_folds(trainer, monkeypatch):
     asked = []
 
