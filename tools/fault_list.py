@@ -465,6 +465,13 @@ FILE_FAULTS = (
         "tests/trainers/test_base.py::test_workers_of_the_data_loaders_end_with_a_killed_training",
     ),
     Fault(
+        "intervals of a study draw the same run for all of them",
+        "nnunet_ext/evaluation/repeated_runs.py",
+        "rng.integers(len(of_runs), size=(NUM_BOOTSTRAP_SAMPLES, len(of_runs), 1))",
+        "np.broadcast_to(np.arange(len(of_runs))[:, None], (NUM_BOOTSTRAP_SAMPLES, len(of_runs), 1))",
+        "tests/evaluation/test_repeated_runs.py::test_interval_draws_runs_and_cases_anew",
+    ),
+    Fault(
         "validation waits for a killed process that writes predictions",
         f"{TRAINERS}/base.py",
         "        with exit_when_a_child_is_killed(self._say_why_validation_ends):\n"

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from nnunet_ext.evaluation.comparison import bootstrap_interval, compare
-from nnunet_ext.evaluation.repeated_runs import over_runs
+from nnunet_ext.evaluation.comparison import compare
+from nnunet_ext.evaluation.repeated_runs import interval_over_runs, over_runs
 from nnunet_ext.evaluation.summary import measured
 from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.planning.training_step import step_cost
@@ -23,7 +24,7 @@ DIGITS = 4
 
 
 def mean_over_seeds(scores: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """One row a case and region with the mean over the seeds, so that a case counts once in intervals and tests."""
+    """One row a case and region with the mean over the seeds, so that a case counts once in means and tests."""
     how = {key: value for key, value in scores[0].iloc[0].items() if key in ("convention", "hd95_definition")}
     means = pd.concat(scores).groupby(["case", "region"], sort=False)[list(METRICS)].mean().reset_index()
     return means.assign(**how)
@@ -46,7 +47,7 @@ def rows_of_study(entries: Sequence[Repeats], num_processes: int | None = None) 
         row = _what_it_is(entry) | {"num_cases": len(common), **measured(mean)}
         row["scores"] = _scores(mean, of_entry)
         if entries[0].is_plain and entry is not entries[0]:
-            row["minus_plain"] = _differences(mean, means[0])
+            row["minus_plain"] = _differences(mean, means[0], of_entry, shared[0])
         rows.append(row | {"cost": _cost(entry)})
     return rows
 
@@ -86,30 +87,41 @@ def _what_it_is(entry: Repeats) -> dict[str, Any]:
 
 
 def _scores(mean: pd.DataFrame, of_seeds: Sequence[pd.DataFrame]) -> dict[str, Any]:
-    """Region -> metric -> mean over cases, its bootstrap interval over cases, and the spread of the seeds' means."""
+    """Region -> metric -> mean over cases, its bootstrap interval over seeds and cases, and the seeds' means."""
     spread = over_runs(of_seeds).set_index(["region", "metric"])["std"]
     found: dict[str, Any] = {}
     for region in mean["region"].unique():
         found[region] = {}
         for metric in METRICS:
             values = mean.loc[mean["region"] == region, metric].dropna().to_numpy()
-            low, high = bootstrap_interval(values)
+            of_runs = _by_run_and_case(of_seeds, region, metric)
+            low, high = interval_over_runs(of_runs)
             found[region][metric] = {
                 "mean": _number(values.mean() if len(values) else math.nan),
                 "interval": [_number(low), _number(high)],
+                "of_seeds": [_number(of_seed) for of_seed in pd.DataFrame(of_runs).mean(axis=1)],
                 "std_of_seeds": _number(spread[region, metric]),
                 "n": len(values),
             }
     return found
 
 
-def _differences(mean: pd.DataFrame, plain: pd.DataFrame) -> dict[str, Any]:
-    """Region -> metric -> paired difference to plain nnU-Net over the cases."""
+def _by_run_and_case(of_seeds: Sequence[pd.DataFrame], region: str, metric: str) -> np.ndarray:
+    """Values ``(seeds, cases)``, the cases in the order of their names."""
+    return np.array([of_seed[of_seed["region"] == region].sort_values("case")[metric] for of_seed in of_seeds], float)
+
+
+def _differences(
+    mean: pd.DataFrame, plain: pd.DataFrame, of_seeds: Sequence[pd.DataFrame], of_plain: Sequence[pd.DataFrame]
+) -> dict[str, Any]:
+    """Region -> metric -> difference to plain nnU-Net, paired over the cases."""
     found: dict[str, Any] = {}
     for row in compare(mean, plain).to_dict("records"):
+        values, minus = (_by_run_and_case(seeds, row["region"], row["metric"]) for seeds in (of_seeds, of_plain))
+        low, high = interval_over_runs(values, minus)
         found.setdefault(row["region"], {})[row["metric"]] = {
             "mean": _number(row["mean_difference"]),
-            "interval": [_number(row["ci_low"]), _number(row["ci_high"])],
+            "interval": [_number(low), _number(high)],
             "wilcoxon_p": _number(row["wilcoxon_p"]),
             "n": row["n"],
         }

@@ -80,11 +80,12 @@ def score_cells(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[st
                 score = metrics[metric]
                 difference = row.get("minus_plain", {}).get(region, {}).get(metric)
                 cells.append([
-                    row["name"], region, HEADINGS[metric], interval_words(score), format_number(score["std_of_seeds"]),
+                    row["name"], region, HEADINGS[metric], interval_words(score),
+                    " / ".join(format_number(value) for value in score["of_seeds"]),
                     interval_words(difference) if difference else "",
                     format_number(difference["wilcoxon_p"]) if difference else "",
                 ])  # fmt: skip
-    return ["", "Region", "Metric", "Mean (95 %)", "SD of seeds", "Minus plain (95 %)", "p"], cells
+    return ["", "Region", "Metric", "Mean (95 %)", "Each seed", "Minus plain (95 %)", "p"], cells
 
 
 def cost_cells(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
@@ -121,7 +122,7 @@ def study_page(rows: Sequence[dict[str, Any]]) -> str:
         "once, with its mean over the seeds",
         f"- {plans['configuration']}, patch {plans['patch_size']}, batch {plans['batch_size']}",
         f"- empty masks: `{first['convention']}`; HD95: `{first['hd95_definition']}`",
-        "- intervals: 95 %, bootstrap over the cases; p: Wilcoxon, paired, not corrected",
+        "- intervals: 95 %, bootstrap over seeds and cases; p: Wilcoxon over the cases, paired, not corrected",
         *(["- **Smoke scale**: shows that all parts work, not how accurate a method is"] * is_smoke_scale(first)),
         "",
         *markdown_table(*score_cells(rows)),

@@ -78,14 +78,15 @@ def test_seeds_are_one_row_and_plain_nnunet_comes_first(rows):
 def test_scores_count_a_case_once_with_its_mean_over_the_seeds(rows):
     dice = rows[0]["scores"]["whole_tumor"]["dice"]
     assert (dice["mean"], dice["n"]) == (0.25, 2)  # cases .5 and 0
-    assert dice["interval"] == [0.0, 0.5]
-    assert dice["std_of_seeds"] == pytest.approx(0.3536)  # seeds .5 and 0
+    assert dice["of_seeds"] == [0.5, 0.0]
+    assert dice["std_of_seeds"] == pytest.approx(0.3536)
+    assert dice["interval"] == [0.0, 1.0]  # the first seed and the case that it finds alone, in 1 of 16 draws
 
 
 def test_differences_are_paired_with_plain_nnunet(rows):
     assert "minus_plain" not in rows[0]
     difference = rows[1]["minus_plain"]["tumor_core"]["dice"]
-    assert (difference["mean"], difference["interval"]) == (0.75, [0.5, 1.0])
+    assert (difference["mean"], difference["interval"]) == (0.75, [0.0, 1.0])
     assert rows[1]["minus_plain"]["tumor_core"]["hd95"]["mean"] == pytest.approx(-0.75 * 373.1287, abs=1e-3)
 
 
@@ -113,7 +114,7 @@ def test_costs_are_counted_and_time_is_that_of_the_epochs(rows):
 def test_page_and_curves(rows, tmp_path):
     page = (tmp_path / "study" / "study.md").read_text()
     assert (
-        "| ModalityPairingTrainer | whole_tumor | Dice | 1.000 (1.000 to 1.000) | 0.000 | 0.750 (0.500 to 1.000) |"
+        "| ModalityPairingTrainer | whole_tumor | Dice | 1.000 (1.000 to 1.000) | 1.000 / 1.000 | 0.750 (0.000 to 1.000) |"
         in page
     )
     assert "Smoke scale" in page
