@@ -71,8 +71,8 @@ def rendered(results: Path = RESULTS) -> str:
 def _papers(papers: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> list[str]:
     lines = [
         "Dice, of tumours whole tumour / tumour core / enhancing tumour. *Gain*: theirs against the network that the "
-        "paper compares with, ours against plain nnU-Net at equal steps (95 % interval over seeds and cases). *Difference*: "
-        "ours minus theirs.",
+        "paper compares with, ours against plain nnU-Net at equal steps (95 % interval over seeds and cases). "
+        "*Difference*: ours minus theirs.",
         "",
     ]
     for paper in papers:
