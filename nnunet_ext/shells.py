@@ -1,7 +1,7 @@
 """Lines to type that set an environment variable, for the shell and the environment at hand."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +52,17 @@ def shell_of(environment: Mapping[str, str]) -> Shell:
     """The user's shell, by ``SHELL``; bash where it is not set."""
     name = Path(environment.get("SHELL", "bash")).name
     return SHELLS.get(name, POSIX)
+
+
+def command_line(words: Iterable[object], environment: Mapping[str, str]) -> str:
+    """A command to type: each word is one word for the user's shell, whatever is in it.
+
+    Args:
+        words: Command and arguments.
+        environment: Environment that tells which shell this is.
+    """
+    quote = shell_of(environment).quote
+    return " ".join(quote(str(word)) for word in words)
 
 
 def how_to_set(variable: str, value: str, environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -4,13 +4,17 @@ A name goes through, or is refused with a reason. It is never run, and nothing i
 """
 
 import json
+import os
+import shlex
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from label_cases import BRATS_LABELS, tumour, write_image
-from model_folders import model_folder
+from model_folders import model_folder, studied_model
 from saved_predictions import two_classes, write_predictions
 from typer.testing import CliRunner
 
@@ -18,7 +22,12 @@ from nnunet_ext.cli import app
 from nnunet_ext.errors import UserError
 from nnunet_ext.testing import Case
 from nnunet_ext.trainer_search import plugin_folder
-from nnunet_ext.trainers import AttentionFusionTrainer, BiFPNClassifierTrainer
+from nnunet_ext.trainers import (
+    AttentionFusionTrainer,
+    BiFPNClassifierTrainer,
+    ModalityDropoutTrainer,
+    ModalityPairingTrainer,
+)
 
 NAMES = {
     "one line": "a 'b' \"c\" $(touch PWNED)`touch PWNED`;touch PWNED;&é漢 [red]<b>{x}%s \\",
@@ -163,7 +172,7 @@ class TestCaseNames:
         images = write_cases(root, name) / "imagesTr"
         assert run(root, "slices", classifier, "-i", images, "-o", root / "out" / name, "--device", "cpu")
 
-    def test_uncertainty(self, root, name):
+    def test_uncertainty(self, root, model, name):
         foreground = np.full((10, 12, 14), 0.2)
         foreground[2:8, 2:9, 2:9] = 0.8
         content = dataset_json(label=name) | {"channel_names": {"0": "T1"}}
@@ -172,10 +181,74 @@ class TestCaseNames:
             write_predictions(fold, content, {f"{name}{index}": two_classes(foreground)})
             write_image(root / "labelsTr" / f"{name}{index}.nii.gz", (foreground > 0.5).astype(np.uint8))
         again = shutil.copytree(folds[0], root / "again")
-        assert run(root, "uncertainty", folds[0], again, "-o", root / "out" / name, "-np", 1)
+        assert run(root, "uncertainty", folds[0], again, "-o", root / "out" / name, "--flag-below", 1, "-np", 1)
         fitted = root / "out" / f"{name}.json"
         assert run(root, "calibrate", *folds, "-r", root / "labelsTr", "-o", fitted, "-np", 1)
         assert run(root, "apply-calibration", fitted, "-i", again, "-o", root / "out" / f"{name}2", "-np", 1)
+        copy = shutil.copytree(model, root / "results" / "A__P__3d")
+        shutil.copytree(folds[0], copy / "fold_0" / "validation")
+        certainty = ["--uncertainty", root / "out" / name, "--calibration", fitted]
+        options = ["-o", root / "out" / f"{name}.html", "--reference", root / "labelsTr", "-np", 1]
+        assert run(root, "report", copy, *options, *certainty)
+        page = (root / "out" / f"{name}.html").read_text()
+        assert "Cases to look at" in page
+        assert "[red]<b>" not in page
+
+    def test_transfer(self, root, model, name):
+        dataset = root / "preprocessed" / f"Dataset003_{name}"
+        dataset.mkdir()
+        (dataset / "dataset.json").write_text(json.dumps(dataset_json(label=name)))
+        (dataset / "nnUNetPlans.json").write_text(json.dumps(Case(channels=CHANNELS).plans))
+        copy = shutil.copytree(model, root / "results" / name)
+        assert run(root, "transfer", copy, "-d", dataset.name, "-o", root / "out" / f"{name}.pth", "--json")
+        assert (root / "out" / f"{name}.pth").is_file()
+
+    def test_study(self, root, name):
+        models = [
+            studied_model(root / "results" / name, trainer, 0, {name: tumour()}, **settings)
+            for trainer, settings in ((ModalityDropoutTrainer, {"modality_dropout": 0}), (ModalityPairingTrainer, {}))
+        ]
+        options = ["-o", root / "out" / name, "--command", name, "-np", 1]
+        assert run(root, "step", "study", *models, *options)
+        assert name in yaml.safe_load((root / "out" / name / "results.yaml").read_text())["rows"][0]["command"]
+
+    def test_search_path(self, root, name, monkeypatch):
+        place = root / "here" / name
+        place.mkdir()
+        for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+            monkeypatch.setenv(variable, str(place))
+        monkeypatch.setenv("nnUNet_extTrainer", str(place))
+        assert run(root, "path")
+        assert run(root, "list")
+        assert not run(root, "doctor")  # our trainers are not there
+
+    def test_commands_of_steps(self, root, name, monkeypatch):
+        """Turned into, word for word, without a shell."""
+        commands = []
+        monkeypatch.setattr(os, "execvp", lambda file, words: commands.append((file, words)))
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        monkeypatch.setattr(tempfile, "tempdir", str(root / "out"))
+        assert run(root, "step", "train", root / "out" / name, "--", "nnUNetv2_train", name)
+        assert run(root, "step", "on-gpu", "--devices", "7", "--", name, name)
+        assert commands == [("nnUNetv2_train", ["nnUNetv2_train", name]), (name, [name, name])]
+        assert (root / "out" / name).is_dir()
+        assert not run(root, "step", "on-gpu", "--devices", name, "--", "true")
+
+
+@pytest.mark.parametrize("name", [*NAMES.values(), "a b", "a'b"])
+def test_commands_to_type_have_names_as_one_word(root, model, name):
+    folder = write_cases(root, "a")
+    (folder / "imagesTr" / "a_0001.nii.gz").unlink()
+    workflow = ["workflow", "-d", 1, "-tr", "nnUNetTrainer", "-o"]
+    for number, arguments in enumerate((["strip", model, "-o"], ["complete", folder / "imagesTr", "-d", 1], workflow)):
+        output = root / "out" / f"{name}{number}"
+        result = CliRunner().invoke(app, [*map(str, arguments), str(output)])
+        if result.exception is None:
+            typed = result.output.partition("Predict with: " if number < 2 else "Look: ")[2]
+            assert str(output) in shlex.split(typed.partition("  (a model")[0].partition("\nRun: ")[0])
+        else:
+            assert number == 2  # which Snakemake would not read, or a cluster run
+            assert "$" in name
 
 
 @pytest.mark.parametrize("name", PATHS.values(), ids=PATHS)
@@ -200,13 +273,16 @@ class TestNamesThatAreTyped:
             ["plan", "-tr", "ModalityPairingTrainer", "--gpu-memory", "8"],
             ["workflow", "-tr", "ModalityPairingTrainer", "-o", "out/w"],
             ["workflow", "-tr", "ModalityPairingTrainer", "-o", "out/w", "--preprocessed"],
+            ["workflow", "-tr", "ModalityPairingTrainer", "--study", "-o", "out/w"],
+            ["transfer", "MODEL", "-o", "out/w.pth"],
             ["check", "raw/Dataset001_A/imagesTr"],
             ["complete", "raw/Dataset001_A/imagesTr", "out/complete"],
         ],
         ids=" ".join,
     )
-    def test_data_set(self, root, dataset, arguments, monkeypatch):
+    def test_data_set(self, root, model, dataset, arguments, monkeypatch):
         monkeypatch.chdir(root)
+        arguments = [model if argument == "MODEL" else argument for argument in arguments]
         done = run(root, *arguments, "-d", dataset)
         if arguments[0] in ("check", "complete"):
             assert done == ("/" not in dataset)
@@ -224,6 +300,25 @@ class TestNamesThatAreTyped:
         (root / "preprocessed" / "Dataset001_A" / "nnUNetPlans.json").write_text(json.dumps(Case().plans))
         trainer = [] if option == "-tr" else ["-tr", "ModalityPairingTrainer"]
         assert not run(root, "plan", "-d", 1, *trainer, option, name)
+
+    @pytest.mark.parametrize("assignment", ["{}=1", "num_epochs={}", "{}:num_epochs=1", "modality_groups=[[T1],[{}]]"])
+    def test_settings(self, root, name, assignment):
+        write_cases(root, "a")
+        (root / "preprocessed" / "Dataset001_A").mkdir()
+        (root / "preprocessed" / "Dataset001_A" / "nnUNetPlans.json").write_text(json.dumps(Case().plans))
+        trainer = ["-d", 1, "-tr", "ModalityPairingTrainer"]
+        setting = assignment.replace("{}", name)
+        assert not run(root, "plan", *trainer, "--", setting)
+        assert not run(root, "workflow", *trainer, "-o", root / "out" / "w", "--", setting)
+        assert not run(root, "workflow", *trainer, "-o", root / "out" / "w", "--study", "--", setting)
+
+    @pytest.mark.parametrize("option", ["-p", "-tr", "-c", "-f", "-chk"])
+    def test_transfer(self, root, model, name, option):
+        dataset = root / "preprocessed" / "Dataset001_A"
+        dataset.mkdir()
+        (dataset / "dataset.json").write_text(json.dumps(dataset_json()))
+        (dataset / "nnUNetPlans.json").write_text(json.dumps(Case(channels=CHANNELS).plans))
+        assert not run(root, "transfer", model, "-d", 1, "-o", root / "out" / "a.pth", option, name)
 
     @pytest.mark.parametrize("option", ["-p", "-tr", "-c", "-pl"])
     def test_workflow(self, root, name, option):

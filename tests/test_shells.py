@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from nnunet_ext.shells import SHELLS, how_to_set, shell_of
+from nnunet_ext.shells import SHELLS, command_line, how_to_set
 
 NASTY = """/data/it's "a" $HOME `x` \\ back\\slash !1 & b;c*"""
 
@@ -59,8 +59,8 @@ def test_value_arrives_now_and_for_good(shell, value, tmp_path):
     assert run(shell, f"{script.read_text()}\nprintenv V\n", tmp_path) == f"{value}\n"
 
 
-def test_words_of_a_remedy_are_one_word(tmp_path):
+def test_words_of_a_command_are_one_word_each(tmp_path):
     for name in ("bash", "zsh", "fish", "tcsh"):
         if shutil.which(name):
-            quote = shell_of({"SHELL": f"/bin/{name}"}).quote
-            assert run(name, f"printf %s\\\\n {quote(NASTY)}\n", tmp_path) == f"{NASTY}\n"
+            command = command_line(["printf", "%s\\n", NASTY, 5], {"SHELL": f"/bin/{name}"})
+            assert run(name, f"{command}\n", tmp_path) == f"{NASTY}\n5\n"

@@ -838,6 +838,30 @@ PYTHON_FAULTS = (
     ),
 )
 
+TYPED_FAULTS = (
+    Fault(
+        "a command to type is not quoted",
+        "nnunet_ext/shells.py",
+        old='" ".join(quote(str(word)) for word in words)',
+        new='" ".join(str(word) for word in words)',
+        test="tests/test_names.py::test_commands_to_type_have_names_as_one_word",
+    ),
+    Fault(
+        "a workflow is written where a cluster would run the name of its folder",
+        "nnunet_ext/workflow/write.py",
+        old="    check_workflow_folder(folder.resolve())\n",
+        new="",
+        test="tests/workflow/test_write.py::test_folders_that_snakemake_does_not_work_in_are_refused",
+    ),
+    Fault(
+        "only the last part of a workflow's folder is looked at",
+        "nnunet_ext/workflow/write.py",
+        old="check_workflow_folder(folder.resolve())",
+        new="check_workflow_folder(Path(folder.name))",
+        test="tests/workflow/test_write.py::test_folders_that_snakemake_does_not_work_in_are_refused",
+    ),
+)
+
 FAULTS = (
     *UNCERTAINTY_FAULTS,
     *SEVERAL_PROCESSES,
@@ -849,6 +873,7 @@ FAULTS = (
     *FILE_FAULTS,
     *HEALTH_FAULTS,
     *STUDY_FAULTS,
+    *TYPED_FAULTS,
     *SLICE_FAULTS,
     *TRANSFER_FAULTS,
     *SCREEN,

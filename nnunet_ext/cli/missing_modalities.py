@@ -10,6 +10,7 @@ from nnunet_ext.cli.options import Convention, Device, Json, NumProcesses, raw_f
 from nnunet_ext.errors import UserError
 from nnunet_ext.files.checkpoint import FINAL
 from nnunet_ext.files.json_object import read_json_object
+from nnunet_ext.shells import command_line
 from nnunet_ext.tables import print_table, text_table
 
 app = typer.Typer()
@@ -39,6 +40,7 @@ def complete(
         raise UserError("Give either the data set (-d 137) or a trained model (-m FOLDER).")
     dataset_json, content = _of_model(model) if model is not None else _of_dataset(str(dataset), plans)
     done = complete_folder(source, output, dataset_json, content, copy=copy, num_processes=num_processes)
+    predict = command_line(["nnUNetv2_predict", "-i", output, "-o", "PREDICTIONS"], os.environ)
     lacks = {case: [name for name in done.names if name not in present] for case, present in done.incomplete.items()}
     print_table(
         text_table(["case", "lacks"], [[case, ", ".join(names)] for case, names in lacks.items()], num_left=2),
@@ -46,7 +48,7 @@ def complete(
         as_json,
         [
             f"{len(lacks)} of {len(done.present)} cases lacked a modality. Wrote {output}",
-            f"Predict with: nnUNetv2_predict -i {output} -o PREDICTIONS ...  (a model trained with modality_dropout)",
+            f"Predict with: {predict} ...  (a model trained with modality_dropout)",
         ],
     )
 

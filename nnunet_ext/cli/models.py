@@ -1,5 +1,6 @@
 """Commands on trained models: ``strip``, ``transfer``, ``attention``, ``slices``, ``report``."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from nnunet_ext.cli.options import (
 )
 from nnunet_ext.files.checkpoint import FINAL
 from nnunet_ext.progress import steps
+from nnunet_ext.shells import command_line
 from nnunet_ext.tables import print_table, text_table
 
 app = typer.Typer()
@@ -36,12 +38,13 @@ def strip(
     from nnunet_ext.trained.strip import strip_model
 
     sizes = strip_model(model, output)
+    predict = ["nnUNetv2_predict_from_modelfolder", "-m", output, "-i", "IN", "-o", "OUT"]
     cells = [[str(file.relative_to(output)), f"{old / 1e6:.1f}", f"{new / 1e6:.1f}"] for file, old, new in sizes]
     print_table(
         text_table(["checkpoint", "before [MB]", "after [MB]"], cells),
         [{"checkpoint": file, "bytes_before": old, "bytes_after": new} for file, old, new in sizes],
         as_json,
-        [f"Wrote {output}", f"Predict with: nnUNetv2_predict_from_modelfolder -m {output} -i IN -o OUT"],
+        [f"Wrote {output}", f"Predict with: {command_line(predict, os.environ)}"],
     )
 
 
@@ -79,10 +82,11 @@ def transfer(
         fold=fold,
         checkpoint=checkpoint,
     )
+    train = ["nnUNetv2_train", dataset, written.configuration, "FOLD", "-tr", written.trainer, "-p", plans]
+    train += ["-pretrained_weights", str(output)]
     notes = [
         f"Wrote {output}",
-        f"Train with: nnUNetv2_train {dataset} {written.configuration} FOLD -tr {written.trainer} -p {plans} "
-        f"-pretrained_weights {output}",
+        f"Train with: {command_line(train, os.environ)}",
     ]
     if written.heads_left_out:
         heads = (

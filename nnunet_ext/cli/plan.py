@@ -1,5 +1,6 @@
 """``nnunet_ext plan``: plans with a method's settings, or planned for its network."""
 
+import os
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnunet_ext.cli.options import Json
+from nnunet_ext.shells import command_line
 from nnunet_ext.tables import print_json, print_table
 
 if TYPE_CHECKING:
@@ -149,7 +151,8 @@ def _content(file: "PlansFile", notes: list[str]) -> dict[str, Any]:
 
 
 def _next_steps(file: "PlansFile", dataset: str, trainer: str) -> list[str]:
+    train = ["nnUNetv2_train", dataset, "CONFIGURATION", "FOLD", "-tr", trainer, "-p", file.path.stem]
     return [
         f"Wrote {file.path}" if file.is_new else f"Kept {file.path}, which says this already",
-        f"Train with: nnUNetv2_train {dataset} CONFIGURATION FOLD -tr {trainer} -p {file.path.stem}",
+        f"Train with: {command_line(train, os.environ)}",
     ]

@@ -57,6 +57,7 @@ def workflow(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier call.")] = False,
 ) -> None:
     """Write a Snakemake workflow: plan, preprocess, train all folds, choose, predict, post-process, score, report."""
+    from nnunet_ext.shells import command_line
     from nnunet_ext.workflow.write import WorkflowChoices, write_workflow
 
     choices = WorkflowChoices(
@@ -78,7 +79,7 @@ def workflow(
     )
     for file in write_workflow(output, choices, os.environ, overwrite):
         print(f"Wrote {file}")
-    print(f"Look:  cd {output} && snakemake -n")
+    print(f"Look:  {command_line(['cd', output], os.environ)} && snakemake -n")
     print("Run:   snakemake        (SLURM: snakemake --workflow-profile profiles/slurm)")
 
 

@@ -1,5 +1,6 @@
 """Slices of all cases of a folder, as a table and figures: ``nnunet_ext slices``."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from nnunet_ext.errors import InputError, UserError
 from nnunet_ext.files.atomic import atomic_folder, check_free
 from nnunet_ext.files.channel_files import channel_files
 from nnunet_ext.plans.modalities import channel_names
+from nnunet_ext.shells import command_line
 from nnunet_ext.trained.loaded_model import PredictionChoices, load_model
 from nnunet_ext.trained.slice_figure import draw_slices
 from nnunet_ext.trained.slice_probabilities import CaseSlices, classified_regions, slices_of_case
@@ -47,8 +49,9 @@ def write_slices(choices: PredictionChoices, images: Path, output: Path, device:
     regions = classified_regions(Path(choices.model) / "dataset.json")
     names = channel_names(model.dataset_json)
     cases = channel_files(images, names, model.dataset_json["file_ending"])
+    complete = command_line(["nnunet_ext", "complete", images, "OUT", "-m", choices.model], os.environ)
     lacking = [
-        f"{images}: case {case} lacks {name}. Run: nnunet_ext complete {images} OUT -m {choices.model}"
+        f"{images}: case {case} lacks {name}. Run: {complete}"
         for case, files in cases.items()
         for channel, name in enumerate(names)
         if channel not in files

@@ -317,7 +317,7 @@ def _images(choices: WorkflowChoices, dataset: Path) -> tuple[Path | None, Path 
         if folder is not None and not _is_filled(folder):
             raise WorkflowError(f"{option}: {folder} is no folder with files.")
         if folder is not None:
-            check_no_pattern(folder)
+            check_path(folder.resolve())
     images = choices.images or (dataset / "imagesTs" if _is_filled(dataset / "imagesTs") else None)
     if choices.reference is not None and images is None:
         raise WorkflowError(f"--reference: there are no images to predict; {dataset} has no imagesTs. Add --images.")
@@ -326,10 +326,22 @@ def _images(choices: WorkflowChoices, dataset: Path) -> tuple[Path | None, Path 
     return images, reference
 
 
-def check_no_pattern(path: Path) -> None:
-    """Raise WorkflowError if Snakemake would take a path for a pattern."""
-    if found := [character for character in "{}<>" if character in str(path)]:
-        raise WorkflowError(f"{path}: Snakemake takes {' and '.join(found)} in paths for a pattern. Rename the folder.")
+def check_path(path: Path) -> None:
+    """Raise WorkflowError for a folder of inputs or outputs that Snakemake would take for something else."""
+    _refuse(path, "{}<>", "Snakemake takes {} in paths for a pattern")
+    # it puts a job's command, with the paths of inputs and of the Snakefile, into double quotes of a shell
+    _refuse(path, "$`\\", "Snakemake's SLURM executor gives paths to a shell, which expands {}")
+
+
+def check_workflow_folder(folder: Path) -> None:
+    """Raise WorkflowError for a folder that Snakemake would not read its profile from, or not that alone."""
+    check_path(folder)
+    _refuse(folder, "[*?", "Snakemake takes {} in the path of a profile for a pattern")
+
+
+def _refuse(path: Path, characters: str, reason: str) -> None:
+    if found := [character for character in characters if character in str(path)]:
+        raise WorkflowError(f"{path}: {reason.format(' and '.join(found))}. Rename the folder.")
 
 
 def _is_filled(folder: Path) -> bool:

@@ -15,7 +15,8 @@ from nnunet_ext.workflow.choices import (
     WorkflowChoices,
     WorkflowError,
     check_choices,
-    check_no_pattern,
+    check_path,
+    check_workflow_folder,
 )
 
 SHIPPED = Path(__file__).parent
@@ -41,8 +42,10 @@ def write_workflow(
         The files written.
 
     Raises:
-        UserError: A variable is not set, the choices do not fit the data set, or the folder has a workflow already.
+        UserError: A variable is not set, the choices do not fit the data set, the folder has a workflow already, or
+            Snakemake cannot work in a folder of its name.
     """
+    check_workflow_folder(folder.resolve())
     files = [folder / name for name in (*COPIED, *FILLED.values())]
     if not overwrite and (taken := [file for file in files if file.exists()]):
         raise WorkflowError(f"{taken[0]} exists already. Edit it, choose another folder, or add --overwrite.")
@@ -115,7 +118,7 @@ def _folder_of(variable: str, environment: Mapping[str, str]) -> Path:
     if not environment.get(variable):
         raise WorkflowError(f"{variable} is not set. Run: nnunet_ext doctor")
     folder = Path(environment[variable]).resolve()
-    check_no_pattern(folder)
+    check_path(folder)
     return folder
 
 

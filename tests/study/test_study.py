@@ -1,22 +1,16 @@
 """A study's rows by value, from small model folders as nnU-Net leaves them."""
 
-import json
-from dataclasses import replace
-
 import numpy as np
 import pytest
-import torch
 import yaml
-from label_cases import tumour, write_folder
+from label_cases import tumour
+from model_folders import STUDIED, studied_model
 
 from nnunet_ext.errors import InputError
 from nnunet_ext.study.write import write_study
-from nnunet_ext.testing import Case
 from nnunet_ext.trainers import ModalityDropoutTrainer, ModalityPairingTrainer
 
-CASE = replace(Case(), regions=True)
 NOTHING = np.zeros_like(tumour())
-SETTINGS = {"num_epochs": 2, "num_iterations_per_epoch": 10}
 
 
 @pytest.fixture(autouse=True)
@@ -29,36 +23,15 @@ def nnunet_folders(monkeypatch, tmp_path):
     monkeypatch.setenv("nnUNet_preprocessed", str(folder.parent))
 
 
-def make_model(folder, trainer, seed, predictions, epochs=2, **settings):
-    model = folder / f"{trainer.__name__}__Plans{seed}__3d"
-    validation = write_folder(model / "fold_0" / "validation", predictions)
-    gt = write_folder(folder / "gt", {case: tumour() for case in predictions})
-    entries = [{"reference_file": str(gt / f"{case}.nii.gz")} for case in predictions]
-    (validation / "summary.json").write_text(json.dumps({"metric_per_case": entries}))
-    plans = CASE.plans | {"dataset_name": "Dataset999_Case", "plans_name": f"Plans{seed}"}
-    plans |= {"nnunet_ext": SETTINGS | settings | {"seed": seed}}
-    (model / "plans.json").write_text(json.dumps(trainer.prepare_plans(plans, "3d", CASE.dataset_json)[0]))
-    (model / "dataset.json").write_text(json.dumps(CASE.dataset_json))
-    (model / "fold_0" / "debug.json").write_text(json.dumps({"device": "cpu", "torch_version": "2.9"}))
-    log = {
-        "train_losses": [0.0] * epochs,
-        "mean_fg_dice": [0.1 * (seed + 1), 0.2 * (seed + 1)][:epochs],
-        "epoch_start_timestamps": [0, 30][:epochs],
-        "epoch_end_timestamps": [20, 50][:epochs],
-    }
-    torch.save({"logging": log, "network_weights": {}}, model / "fold_0" / "checkpoint_final.pth")
-    return model
-
-
 @pytest.fixture
 def models(tmp_path):
     """Pairing is perfect; plain nnU-Net finds one case with one of two seeds."""
     perfect = {"a": tumour(), "b": tumour()}
     return [
-        make_model(tmp_path, ModalityPairingTrainer, 0, perfect, warmup_epochs=1),
-        make_model(tmp_path, ModalityPairingTrainer, 1, perfect, warmup_epochs=1),
-        make_model(tmp_path, ModalityDropoutTrainer, 0, {"a": tumour(), "b": NOTHING}, modality_dropout=0),
-        make_model(tmp_path, ModalityDropoutTrainer, 1, {"a": NOTHING, "b": NOTHING}, modality_dropout=0),
+        studied_model(tmp_path, ModalityPairingTrainer, 0, perfect, warmup_epochs=1),
+        studied_model(tmp_path, ModalityPairingTrainer, 1, perfect, warmup_epochs=1),
+        studied_model(tmp_path, ModalityDropoutTrainer, 0, {"a": tumour(), "b": NOTHING}, modality_dropout=0),
+        studied_model(tmp_path, ModalityDropoutTrainer, 1, {"a": NOTHING, "b": NOTHING}, modality_dropout=0),
     ]
 
 
@@ -95,7 +68,7 @@ def test_row_says_what_was_trained(rows):
     assert plain["steps"] == pairing["steps"] == 20
     assert (pairing["dataset"], pairing["folds"], pairing["device"]) == ("Dataset999_Case", ["0"], "cpu")
     assert pairing["fingerprint"] == "e29416a8e900"  # of '{"a": [2.5], "b": 1}'
-    assert pairing["settings_unlike_paper"] == SETTINGS | {"warmup_epochs": 1}
+    assert pairing["settings_unlike_paper"] == STUDIED | {"warmup_epochs": 1}
     assert pairing["plans"] == {
         "configuration": "3d", "patch_size": [16, 16, 16], "batch_size": 2, "features_of_first_stage": 4
     }  # fmt: skip
@@ -123,7 +96,7 @@ def test_page_and_curves(rows, tmp_path):
 
 
 def test_other_numbers_of_steps_are_refused(models, tmp_path):
-    longer = make_model(tmp_path, ModalityPairingTrainer, 2, {"a": tumour()}, epochs=1, pairing_weight=0.1)
+    longer = studied_model(tmp_path, ModalityPairingTrainer, 2, {"a": tumour()}, epochs=1, pairing_weight=0.1)
     with pytest.raises(InputError, match="Steps differ"):
         write_study([*models, longer], tmp_path / "study", num_processes=1)
     assert not (tmp_path / "study").exists()

@@ -140,20 +140,29 @@ def test_names_are_no_commands_even_where_the_schema_lets_them_pass(folder):
 
 
 def test_folders_are_no_commands_and_no_patterns(tmp_path, environment):
-    images = tmp_path / "a 'b' \"c\" $(touch X)`touch X`;touch X;&é漢 [red]%s \\"
+    images = tmp_path / "a 'b' \"c\" ;touch X;&é漢 [red]*?%s\n"
     images.mkdir()
     (images / "a_0000.nii.gz").touch()
     folder = tmp_path / "the workflow"
     write_workflow(folder, WorkflowChoices("137", ["nnUNetTrainer"], images=images, reference=images), environment)
     assert f"-i {shlex.quote(str(images))}" in dry_run(folder)
     assert not list(tmp_path.rglob("X"))
-    for name in ("a{b}", "a<b>"):
+    for name in ("a{b}", "a<b>", "$(touch X)", "`touch X`", "a\\b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a_0000.nii.gz").touch()
         for choices, places in (({"images": tmp_path / name}, {}), ({}, {"nnUNet_results": str(tmp_path / name)})):
             wanted = WorkflowChoices("137", ["nnUNetTrainer"], **choices)
-            with pytest.raises(WorkflowError, match="Snakemake takes"):
+            with pytest.raises(WorkflowError, match=r"Snakemake takes .* Rename|Snakemake's SLURM .* Rename"):
                 write_workflow(tmp_path / "w", wanted, environment | places)
+
+
+def test_profile_is_read_in_a_folder_of_any_name_that_is_not_refused(tmp_path, environment):
+    folder = tmp_path / "a 'b' \"c\" ;touch X;&é漢 %s\n#~!"
+    write_workflow(folder, WorkflowChoices("137", ["nnUNetTrainer"]), environment)
+    profile = folder / "profiles" / "default" / "config.yaml"
+    profile.write_text(f"{profile.read_text()}\nunknown-option: true\n")
+    assert "unrecognized arguments: --unknown-option" in dry_run(folder, fails=True)
+    assert not list(tmp_path.rglob("X"))
 
 
 def test_finished_folds_are_not_repeated(folder):

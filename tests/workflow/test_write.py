@@ -96,6 +96,15 @@ def test_unset_variable_is_named(tmp_path, environment):
         write_workflow(tmp_path / "w", WorkflowChoices("137", ["nnUNetTrainer"]), environment)
 
 
+# with the first Snakemake reads no profile, with the next those of other folders; the last are run on SLURM
+@pytest.mark.parametrize("name", ["a[b]", "*", "a?", "a{b}", "<", "$(touch X)", "`touch X`", "a\\b"])
+def test_folders_that_snakemake_does_not_work_in_are_refused(tmp_path, environment, name):
+    for folder in (tmp_path / name, tmp_path / name / "below"):
+        with pytest.raises(WorkflowError, match="Rename the folder"):
+            write_workflow(folder, WorkflowChoices("137", ["nnUNetTrainer"]), environment)
+    assert not (tmp_path / name).exists()
+
+
 def test_edited_settings_are_replaced_on_demand_only(tmp_path, environment):
     choices = WorkflowChoices("137", ["nnUNetTrainer"])
     write_workflow(tmp_path, choices, environment)
