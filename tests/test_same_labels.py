@@ -29,6 +29,7 @@ from nnunet_ext.trainers import (
 )
 
 CASE = Case("regions", regions=True, settings={"num_epochs": 1})
+FLAT = Case("flat", 2, (16, 16), ((1, 1), (2, 2), (2, 2)), ((3, 3),) * 3, regions=True, settings={"num_epochs": 1})
 SHAPES = {"a": (16, 16, 16), "b": (16, 16, 17)}  # one tile, two tiles
 # they have the network of another, and change the augmentation alone
 AUGMENTATION_ONLY = (AttentionFusionTrainerNoDA, AutoencoderRegularizedTrainerNNUNetDA)
@@ -58,33 +59,33 @@ def plans_of_case(case: Case) -> dict:
     return plans
 
 
-def write_model(trainer_class, root: Path, monkeypatch) -> Model:
+def write_model(trainer_class, root: Path, monkeypatch, case: Case = CASE) -> Model:
     """What a training leaves that has ended, with weights that no two voxels get the same logits of."""
     for name in ("raw", "preprocessed", "results"):
         monkeypatch.setenv(f"nnUNet_{name}", str(root / f"nnUNet_{name}"))
     monkeypatch.setenv("nnUNet_extTrainer", str(plugin_folder()))
     torch.manual_seed(0)
-    trainer = make_trainer(trainer_class, CASE, root, plans=plans_of_case(CASE))
+    trainer = make_trainer(trainer_class, case, root, plans=plans_of_case(case))
     for parameter in trainer.network.parameters():
         parameter.data += 0.1 * torch.randn(parameter.shape)
         parameter.grad = torch.ones_like(parameter)
     trainer.optimizer.step()
-    trainer.inference_allowed_mirroring_axes = (0, 1, 2)
+    trainer.inference_allowed_mirroring_axes = tuple(range(case.dimension))
     trainer.save_checkpoint(str(Path(trainer.output_folder) / CHECKPOINT))
     folder = Path(trainer.output_folder_base)
     (folder / "plans.json").write_text(json.dumps(trainer.plans_manager.plans))
     for name in ("dataset.json", "dataset_fingerprint.json"):
-        (folder / name).write_text(json.dumps(CASE.dataset_json))
+        (folder / name).write_text(json.dumps(case.dataset_json))
     (folder / "fold_0" / "validation").mkdir()
     for name in ("progress.png", "validation/summary.json"):
         (folder / "fold_0" / name).touch()
     images = root / "images"
     images.mkdir()
     generator = np.random.default_rng(0)
-    for case, shape in SHAPES.items():
-        for channel in range(len(CASE.channels)):
+    for name, shape in SHAPES.items():
+        for channel in range(len(case.channels)):
             image = SimpleITK.GetImageFromArray(generator.uniform(1, 2, shape).astype(np.float32))
-            SimpleITK.WriteImage(image, str(images / f"{case}_{channel:04d}.nii.gz"))
+            SimpleITK.WriteImage(image, str(images / f"{name}_{channel:04d}.nii.gz"))
     return Model(folder, images, trainer)
 
 
@@ -156,9 +157,10 @@ def test_copies_of_a_model_and_any_order_of_files_give_the_same_labels(trainer_c
 
 @pytest.mark.filterwarnings("ignore:Mean of empty slice:RuntimeWarning", "ignore:Degrees of freedom:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # nnU-Net's normalization of zeros alone
+@pytest.mark.parametrize("case", [CASE, FLAT], ids=["3d", "2d"])
 @own_and_every_network
-def test_cases_that_are_hardly_any_get_finite_probabilities(trainer_class, tmp_path, monkeypatch):
-    predictor = predictor_of(write_model(trainer_class, tmp_path, monkeypatch).folder)
+def test_cases_that_are_hardly_any_get_finite_probabilities(trainer_class, case, tmp_path, monkeypatch):
+    predictor = predictor_of(write_model(trainer_class, tmp_path, monkeypatch, case).folder)
     generator = np.random.default_rng(1)
     cases = {
         "smaller than the patch": generator.uniform(1, 2, (4, 7, 9, 16)),
