@@ -491,7 +491,8 @@ FILE_FAULTS = (
         "a process forked later keeps workers of a killed command alive",
         "nnunet_ext/parallel.py",
         # not closing it alone changes nothing: an end that nobody refers to closes itself
-        "    ours.close()  # in every forked process, so that its parent alone has it\n    _pipe, end, _forked_end = None, ",
+        "    ours.close()  # in every forked process, so that its parent alone has it\n"
+        "    _pipe, end, _forked_end = None, ",
         "    end, _forked_end = ",
         "tests/test_parallel.py::test_forked_processes_of_the_block_end_with_theirs_and_no_others",
     ),
