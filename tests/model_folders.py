@@ -46,7 +46,7 @@ def write_images(tmp_path, shape, n_channels=2) -> list[Path]:
     return files
 
 
-def studied_model(folder, trainer, seed, predictions, epochs=2, **settings) -> Path:
+def studied_model(folder, trainer, seed, predictions, epochs=2, seconds=20, **settings) -> Path:
     """Folder of a model of one fold that was trained and validated, for a study; its references are in ``gt``."""
     model = folder / f"{trainer.__name__}__Plans{seed}__3d"
     validation = write_folder(model / "fold_0" / "validation", predictions)
@@ -62,7 +62,7 @@ def studied_model(folder, trainer, seed, predictions, epochs=2, **settings) -> P
         "train_losses": [0.0] * epochs,
         "mean_fg_dice": [0.1 * (seed + 1), 0.2 * (seed + 1)][:epochs],
         "epoch_start_timestamps": [0, 30][:epochs],
-        "epoch_end_timestamps": [20, 50][:epochs],
+        "epoch_end_timestamps": [seconds, 30 + seconds][:epochs],
     }
     torch.save({"logging": log, "network_weights": {}}, model / "fold_0" / "checkpoint_final.pth")
     return model

@@ -60,6 +60,37 @@ def test_rows_from_elsewhere_are_copied_once_and_need_a_source(tmp_path):
         copy_from_elsewhere(source, target)
 
 
+def test_rows_at_equal_time_have_their_own_steps_and_times(tmp_path):
+    dice = {"mean": 0.5, "interval": [0.4, 0.6], "of_seeds": [0.5, 0.5], "wilcoxon_p": 0.5, "n": 3}
+    cost = {"parameters": 1, "operations_per_step": 1, "memory_of_step": 1, "seconds_per_step": 0.1}
+    row = ROW | {
+        "dataset": "Dataset999_Case", "equal_time": True, "folds": ["0"], "device": "cpu", "versions": {},
+        "plans": {"patch_size": [16], "batch_size": 2, "features_of_first_stage": 4}, "commit": "c", "command": "do",
+        "fingerprint": "f", "convention": "nan", "hd95_definition": "pooled",
+        "scores": {"lesion": {"dice": dice, "hd95": dice}}, "minus_plain": {"lesion": {"dice": dice, "hd95": dice}},
+    }  # fmt: skip
+    plain = row | {"name": "plain nnU-Net", "trainer": "ModalityDropoutTrainer", "steps": 1000}
+    paper = {
+        "trainer": row["trainer"],
+        "title": "T",
+        "data": "d",
+        "regions": ["lesion"],
+        "without": None,
+        "dice": [0.7],
+    }
+    rows = [plain | {"cost": cost | {"training_seconds": 100.0}}, row | {"cost": cost | {"training_seconds": 110.0}}]
+    (tmp_path / results_page.PUBLISHED).write_text(yaml.safe_dump({"papers": [paper]}))
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({"rows": rows}))
+    page = rendered(tmp_path)
+    assert "| Dataset999_Case, equal wall time | 0.500 | -0.200 | +0.500 (+0.400 to +0.600) |" in page
+    assert "Equal wall time, 400 to 1000 steps, batch 2" in page
+    assert "trainings took 100.0 to 110.0 s, the longest 10.0 % more than the shortest." in page
+    assert "| 400 | 110.000 |" in page
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({"rows": [rows[0] | {"steps": 10_000}, rows[1]]}))
+    with pytest.raises(ValueError, match=r"study\.yaml is not"):
+        rendered(tmp_path)
+
+
 def test_rows_that_are_not_smoke_scale_are_not_called_so(tmp_path):
     (tmp_path / results_page.PUBLISHED).write_text("papers: []\n")
     (tmp_path / "study.yaml").write_text(yaml.safe_dump({"rows": [ROW | {"steps": 250_000}]}))

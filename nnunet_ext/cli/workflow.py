@@ -54,6 +54,15 @@ def workflow(
     seed: Annotated[
         list[int] | None, typer.Option("--seed", min=0, help="Of a study. Repeatable. Default: 0, 1 and 2.")
     ] = None,
+    equal_time: Annotated[
+        Path | None,
+        typer.Option(
+            "--equal-time",
+            metavar="RESULTS_YAML",
+            help="Of a study: every trainer trains as long as plain nnU-Net does in num_epochs, by the seconds a step "
+            "in the results.yaml of an earlier study at equal steps on the same kind of machine.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier call.")] = False,
 ) -> None:
     """Write a Snakemake workflow: plan, preprocess, train all folds, choose, predict, post-process, score, report."""
@@ -75,6 +84,7 @@ def workflow(
         reference=reference,
         study=study,
         seeds=seed or ((0, 1, 2) if study else ()),
+        equal_time=equal_time,
         command=shlex.join(["nnunet_ext", *sys.argv[1:]]),
     )
     for file in write_workflow(output, choices, os.environ, overwrite):
@@ -142,17 +152,18 @@ def study(
     models: Annotated[list[Path], typer.Argument(help="Model folders.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
     command: Annotated[str, typer.Option("--command", help="Command line that made the study, for the rows.")] = "",
+    equal_time: Annotated[bool, typer.Option("--equal-time", help="Steps may differ: times were to be equal.")] = False,
     num_processes: NumProcesses = None,
     as_json: Json = False,
 ) -> None:
-    """Compare trained models at equal steps: results.yaml, study.md, curves.png."""
-    from nnunet_ext.study.write import score_cells, write_study
+    """Compare trained models at equal steps or equal wall time: results.yaml, study.md, curves.png."""
+    from nnunet_ext.study.write import budget_words, score_cells, write_study
     from nnunet_ext.tables import print_table, text_table
 
-    rows = write_study(models, output, command, num_processes)
+    rows = write_study(models, output, command, num_processes=num_processes, equal_time=equal_time)
     headings, cells = score_cells(rows)
     print_table(
-        text_table(headings, cells, title=f"{rows[0]['dataset']}, {rows[0]['steps']} steps", num_left=3),
+        text_table(headings, cells, title=f"{rows[0]['dataset']}, {budget_words(rows)}", num_left=3),
         rows,
         as_json,
         [f"Wrote {', '.join(sorted(path.name for path in output.iterdir()))} in {output}"],

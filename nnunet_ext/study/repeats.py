@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from statistics import median
 from typing import Any
 
@@ -76,6 +77,19 @@ class Repeats:
         known = [value for value in seconds if value is not None]
         return median(known) / self.steps_per_epoch if known else None
 
+    @property
+    def training_seconds(self) -> float | None:
+        """All epochs together, median over folds and seeds; None where it was not logged."""
+        known = [sum(seconds) for seconds in self._seconds_of_epochs() if seconds]
+        return median(known) if known else None
+
+    def seconds_since_start(self) -> list[float]:
+        """Time at the end of each epoch, waiting between epochs left out, median over folds and seeds."""
+        return [median(values) for values in zip(*map(accumulate, self._seconds_of_epochs()), strict=False)]
+
+    def _seconds_of_epochs(self) -> list[list[float]]:
+        return [fold.seconds_of_epochs for model in self.models for fold in model.folds]
+
     def curve(self) -> list[float]:
         """Pseudo Dice of each epoch, averaged over regions, folds and seeds."""
         of_folds = [fold.curves["mean_fg_dice"] for model in self.models for fold in model.folds]
@@ -92,11 +106,16 @@ class Repeats:
         return found
 
 
-def group_repeats(models: Sequence[TrainedModel]) -> list[Repeats]:
+def group_repeats(models: Sequence[TrainedModel], equal_time: bool = False) -> list[Repeats]:
     """Models by what they have in common but the seed, plain nnU-Net first.
 
+    Args:
+        models: What was trained.
+        equal_time: Whether they were to train equally long, with numbers of steps that differ.
+
     Raises:
-        InputError: A fold has not been trained or validated, folds differ, or the models are of several data sets.
+        InputError: A fold has not been trained or validated, folds differ, the models are of several data sets, or
+            steps differ without ``equal_time``.
     """
     problems = [
         f"{model.folder / f'fold_{fold.name}'}: {problem}."
@@ -120,7 +139,7 @@ def group_repeats(models: Sequence[TrainedModel]) -> list[Repeats]:
     for model in models:
         groups[model.training].append(model)
     repeats = [Repeats(tuple(group)) for group in groups.values()]
-    if len(steps := {entry.steps for entry in repeats}) > 1:
+    if not equal_time and len(steps := {entry.steps for entry in repeats}) > 1:
         words = ", ".join(f"{entry.name} {entry.steps}" for entry in repeats)
         raise InputError(f"Steps differ, so nothing is compared at equal steps: {words}. There are {sorted(steps)}.")
     return sorted(repeats, key=lambda entry: not entry.is_plain)

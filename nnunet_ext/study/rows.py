@@ -62,20 +62,30 @@ def fingerprint_hash(dataset: str) -> str | None:
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
+def size_of_plans(configuration: str, plan: dict[str, Any]) -> dict[str, Any]:
+    """Configuration, patch, batch and width of plans, as rows have them.
+
+    Args:
+        configuration: Its name.
+        plan: The configuration, with everything that it inherits.
+    """
+    return {
+        "configuration": configuration,
+        "patch_size": list(plan["patch_size"]),
+        "batch_size": plan["batch_size"],
+        "features_of_first_stage": plan["architecture"]["arch_kwargs"]["features_per_stage"][0],
+    }
+
+
 def _what_it_is(entry: Repeats) -> dict[str, Any]:
-    model, plan = entry.first, entry.plan
+    model = entry.first
     unlike = {key: value for key, value in settings_unlike_paper(model).items() if key != "seed"}
     return {
         "name": entry.name,
         "trainer": model.trainer,
         "dataset": model.dataset,
         "fingerprint": fingerprint_hash(model.dataset),
-        "plans": {
-            "configuration": model.configuration,
-            "patch_size": list(plan["patch_size"]),
-            "batch_size": plan["batch_size"],
-            "features_of_first_stage": plan["architecture"]["arch_kwargs"]["features_per_stage"][0],
-        },
+        "plans": size_of_plans(model.configuration, entry.plan),
         "steps": entry.steps,
         "settings_unlike_paper": {name: ours for name, (ours, _) in unlike.items()},
         "plans_unlike_paper": {name: list(values) for name, values in plans_unlike_paper(model).items()},
@@ -143,6 +153,7 @@ def _cost(entry: Repeats) -> dict[str, Any]:
         "operations_per_step": cost.operations,
         "memory_of_step": cost.memory,
         "seconds_per_step": _number(entry.seconds_per_step),
+        "training_seconds": _number(entry.training_seconds),
     }
 
 

@@ -2,8 +2,9 @@
 
 import subprocess
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import yaml
@@ -22,31 +23,37 @@ SMOKE_STEPS = 10_000  # fewer steps than this are called smoke scale: nnU-Net's 
 
 
 def write_study(
-    models: Sequence[Path], output: Path, command: str = "", num_processes: int | None = None
+    models: Sequence[Path],
+    output: Path,
+    command: str = "",
+    num_processes: int | None = None,
+    equal_time: bool = False,
 ) -> list[dict[str, Any]]:
-    """Compare trained models at equal steps; all files are written, or none.
+    """Compare trained models at equal steps, or at equal wall time; all files are written, or none.
 
     Args:
         models: Model folders, all folds trained and validated.
         output: Folder to write; made where it does not exist.
         command: Command line that made the study, for the rows.
         num_processes: Parallel processes for scoring; None takes one a processor, at most 8.
+        equal_time: Whether the trainings were to take equally long, with numbers of steps that differ.
 
     Returns:
         The rows of ``results.yaml``.
 
     Raises:
-        InputError: Folds are missing or differ, steps differ, or there are several data sets.
+        InputError: Folds are missing or differ, steps differ without ``equal_time``, or there are several data sets.
     """
-    entries = group_repeats([read_model(folder) for folder in models])
-    rows = [row | {"commit": commit_of_package(), "command": command} for row in rows_of_study(entries, num_processes)]
+    entries = group_repeats([read_model(folder) for folder in models], equal_time)
+    origin = {"equal_time": equal_time, "commit": commit_of_package(), "command": command}
+    rows = [row | origin for row in rows_of_study(entries, num_processes)]
     curves = curves_of(entries)
     with atomic_files(output) as new:
         text = yaml.safe_dump({"rows": rows}, sort_keys=False, allow_unicode=True, width=120)
         write_text_atomically(new / "results.yaml", text)
         write_text_atomically(new / "study.md", study_page(rows))
         write_csv(curves, new / "curves.csv")
-        save_figure(draw_curves(curves), new / "curves.png")
+        save_figure(draw_curves(curves, over="seconds" if equal_time else "step"), new / "curves.png")
     return rows
 
 
@@ -66,9 +73,31 @@ def commit_of_package() -> str | None:
     return commit + ("+" if changed else "")
 
 
-def is_smoke_scale(row: dict[str, Any]) -> bool:
-    """Whether a row has too few steps to say how accurate a method is."""
-    return bool(row["steps"] < SMOKE_STEPS)
+def is_smoke_scale(rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether even the longest training of a study has too few steps to say how accurate a method is."""
+    return max(row["steps"] for row in rows) < SMOKE_STEPS
+
+
+def is_at_equal_time(row: dict[str, Any]) -> bool:
+    """Whether a row is of a study at equal wall time; those of before there were any do not say."""
+    return bool(row.get("equal_time"))
+
+
+def budget_words(rows: Sequence[dict[str, Any]]) -> str:
+    """How much the trainings of a study had: ``400 steps``, or ``equal wall time, 150 to 400 steps``."""
+    fewest, most = min(row["steps"] for row in rows), max(row["steps"] for row in rows)
+    steps = f"{most} steps" if fewest == most else f"{fewest} to {most} steps"
+    return f"equal wall time, {steps}" if is_at_equal_time(rows[0]) else steps
+
+
+def time_words(rows: Sequence[dict[str, Any]]) -> str:
+    """How equal the times of the trainings came out."""
+    seconds = [row["cost"]["training_seconds"] for row in rows]
+    if None in seconds:
+        return "training times were not logged"
+    low, high = min(seconds), max(seconds)
+    more = 100 * (high / low - 1)
+    return f"trainings took {low:.1f} to {high:.1f} s, the longest {more:.1f} % more than the shortest"
 
 
 def score_cells(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
@@ -89,7 +118,8 @@ def score_cells(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[st
 
 
 def cost_cells(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells of costs: a row a training."""
+    """Headings and cells of costs: a row a training; at equal time with its steps and what it took."""
+    headings = ["", "Parameters", "Operations a step", "Memory of a step", "Seconds a step"]
     cells = [
         [
             row["name"],
@@ -100,7 +130,11 @@ def cost_cells(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str
         ]
         for row in rows
     ]
-    return ["", "Parameters", "Operations a step", "Memory of a step", "Seconds a step"], cells
+    if is_at_equal_time(rows[0]):
+        headings += ["Steps", "Seconds of training"]
+        for row, of_row in zip(rows, cells, strict=True):
+            of_row += [str(row["steps"]), format_number(row["cost"]["training_seconds"])]
+    return headings, cells
 
 
 def interval_words(value: dict[str, Any]) -> str:
@@ -115,15 +149,17 @@ def study_page(rows: Sequence[dict[str, Any]]) -> str:
     first = rows[0]
     plans = first["plans"]
     seeds = ", ".join(map(str, first["seeds"]))
+    equal_time = is_at_equal_time(first)
     parts = [
-        f"# {first['dataset']}, {first['steps']} steps",
+        f"# {first['dataset']}, {budget_words(rows)}",
         "",
+        *[f"- equal wall time: {time_words(rows)}"] * equal_time,
         f"- {first['num_cases']} validation cases of fold {', '.join(first['folds'])}; seeds {seeds}; a case counts "
         "once, with its mean over the seeds",
         f"- {plans['configuration']}, patch {plans['patch_size']}, batch {plans['batch_size']}",
         f"- empty masks: `{first['convention']}`; HD95: `{first['hd95_definition']}`",
         "- intervals: 95 %, bootstrap over seeds and cases; p: Wilcoxon over the cases, paired, not corrected",
-        *(["- **Smoke scale**: shows that all parts work, not how accurate a method is"] * is_smoke_scale(first)),
+        *(["- **Smoke scale**: shows that all parts work, not how accurate a method is"] * is_smoke_scale(rows)),
         "",
         *markdown_table(*score_cells(rows)),
         "",
@@ -137,30 +173,31 @@ def study_page(rows: Sequence[dict[str, Any]]) -> str:
             for row in rows
         ),
         "",
-        "![pseudo Dice over steps](curves.png)",
+        f"![pseudo Dice over {'time' if equal_time else 'steps'}](curves.png)",
         "",
     ]
     return "\n".join(parts)
 
 
 def curves_of(entries: Sequence[Repeats]) -> pd.DataFrame:
-    """Pseudo Dice over steps: ``name``, ``step``, ``pseudo_dice``."""
+    """Pseudo Dice over steps: ``name``, ``step``, ``pseudo_dice``, and ``seconds`` since the start."""
     return pd.DataFrame(
         [
-            {"name": entry.name, "step": (epoch + 1) * entry.steps_per_epoch, "pseudo_dice": value}
+            {"name": entry.name, "step": epoch * entry.steps_per_epoch, "pseudo_dice": value, "seconds": seconds}
             for entry in entries
-            for epoch, value in enumerate(entry.curve())
+            for epoch, (value, seconds) in enumerate(zip_longest(entry.curve(), entry.seconds_since_start()), start=1)
         ]
     )
 
 
-def draw_curves(curves: pd.DataFrame) -> Figure:
-    """All trainings over steps on one axis."""
+def draw_curves(curves: pd.DataFrame, over: Literal["step", "seconds"]) -> Figure:
+    """All trainings over steps, or over the seconds since their start, on one axis."""
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
     for name, of_name in curves.groupby("name", sort=False):
         marker = "." if len(of_name) == 1 else None
-        axes.plot(of_name["step"], of_name["pseudo_dice"], marker=marker, label=name)
-    axes.set(xlabel="training steps", ylabel="pseudo Dice, mean over regions, folds and seeds")
+        axes.plot(of_name[over], of_name["pseudo_dice"], marker=marker, label=name)
+    words = {"step": "training steps", "seconds": "training time [s]"}
+    axes.set(xlabel=words[over], ylabel="pseudo Dice, mean over regions, folds and seeds")
     axes.legend(fontsize=8)
     return figure

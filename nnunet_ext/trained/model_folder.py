@@ -38,13 +38,17 @@ class Fold:
     machine: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def epoch_seconds(self) -> float | None:
-        """Median time of an epoch with its validation, in seconds; None where it was not logged."""
+    def seconds_of_epochs(self) -> list[float]:
+        """Time of each epoch with its validation, in seconds; empty where it was not logged."""
         times = zip(
             self.curves.get("epoch_start_timestamps", []), self.curves.get("epoch_end_timestamps", []), strict=False
         )
-        seconds = [end - start for start, end in times]
-        return median(seconds) if seconds else None
+        return [end - start for start, end in times]
+
+    @property
+    def epoch_seconds(self) -> float | None:
+        """Median time of an epoch with its validation, in seconds; None where it was not logged."""
+        return median(self.seconds_of_epochs) if self.seconds_of_epochs else None
 
 
 @dataclass(frozen=True)

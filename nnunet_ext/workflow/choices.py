@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from nnunet_ext.planning.plans_file import CHANGES, parse_assignments, plans_wit
 from nnunet_ext.planning.plans_name import check_plain, plans_name
 from nnunet_ext.plans.network_entry import resolved_configuration
 from nnunet_ext.plans.settings import PLANS_KEY
+from nnunet_ext.study.equal_time import PlannedTraining, epochs_at_equal_time
+from nnunet_ext.study.repeats import PLAIN_NAME
+from nnunet_ext.study.rows import size_of_plans
 from nnunet_ext.trainers.lookup import OWN, find_trainer
 from nnunet_ext.trainers.modality_dropout import ModalityDropoutTrainer
 
@@ -51,6 +54,8 @@ class WorkflowChoices:
         reference: Folder of their references; None takes ``labelsTs`` where images are ``imagesTs``.
         study: Whether to compare the trainers with plain nnU-Net at equal steps instead of choosing the best.
         seeds: Seeds of a study; every trainer is trained with each of them.
+        equal_time: ``results.yaml`` of an earlier study, for one in which every trainer trains as long as plain
+            nnU-Net; None for equal steps.
         command: Command line that the choices come from, for the rows of a study.
     """
 
@@ -68,6 +73,7 @@ class WorkflowChoices:
     reference: Path | None = None
     study: bool = False
     seeds: Sequence[int] = ()
+    equal_time: Path | None = None
     command: str = ""
 
 
@@ -121,6 +127,8 @@ def check_choices(choices: WorkflowChoices, folders: Mapping[str, Path]) -> Chec
         _check_study(choices, own)
     elif choices.seeds:
         raise WorkflowError("--seed belongs to --study. Elsewhere seed=1 is a setting of this package's trainers.")
+    elif choices.equal_time:
+        raise WorkflowError("--equal-time belongs to --study: add --study.")
     check_plain(choices.plans)
     if not re.fullmatch(PLANNER_NAME, choices.planner):
         raise WorkflowError(f"'{choices.planner}' is no name of a planner.")
@@ -137,6 +145,11 @@ def check_choices(choices: WorkflowChoices, folders: Mapping[str, Path]) -> Chec
         _check_preprocessed(choices, plans, preprocessed)
     _check_assignments(choices, own)
     method_plans = tuple(_method_plans(choices, own))
+    if choices.equal_time is not None and plans is not None:
+        trainings = list(_planned_trainings(choices, method_plans, plans, dataset_json))
+        epochs = epochs_at_equal_time(choices.equal_time, trainings, dataset=dataset.name, device=choices.device)
+        given = [f"{trainer}:num_epochs={number}" for trainer, number in epochs.items()]
+        method_plans = tuple(_method_plans(replace(choices, assignments=[*choices.assignments, *given]), own))
     for trainer in own:
         if not any(plan.trainer == trainer for plan in method_plans):
             _check_settings(trainer, {}, choices=choices, plans=plans, dataset_json=dataset_json)
@@ -160,6 +173,8 @@ def _check_study(choices: WorkflowChoices, own: Sequence[str]) -> None:
         raise WorkflowError("A study compares trainers in one configuration, and not in the last stage of a cascade.")
     if choices.images or choices.reference:
         raise WorkflowError("A study scores the validation cases of its folds: leave out --images and --reference.")
+    if choices.equal_time and choices.run_planning:
+        raise WorkflowError("--equal-time needs the plans that were timed, not new ones: add --preprocessed.")
 
 
 def _check_assignments(choices: WorkflowChoices, own: Sequence[str]) -> None:
@@ -178,6 +193,28 @@ def _check_assignments(choices: WorkflowChoices, own: Sequence[str]) -> None:
         )
     if choices.study and (fixed := {"seed"} & {key.rpartition(":")[2] for key in keys}):
         raise WorkflowError(f"{', '.join(fixed)}: a study sets this itself. Choose seeds with --seed.")
+    lengths = ("num_epochs", "num_iterations_per_epoch", "num_val_iterations_per_epoch")
+    if choices.equal_time and (fixed := {key for key in keys if ":" in key and key.partition(":")[2] in lengths}):
+        raise WorkflowError(
+            f"{', '.join(sorted(fixed))}: with --equal-time all have epochs of one length, and how many follows from "
+            "num_epochs, which is plain nnU-Net's. Give it without TRAINER: in front."
+        )
+
+
+def _planned_trainings(
+    choices: WorkflowChoices,
+    method_plans: Sequence[MethodPlans],
+    plans: dict[str, Any],
+    dataset_json: dict[str, Any],
+) -> Iterator[PlannedTraining]:
+    """What a study would train at equal steps, plain nnU-Net first; seeds, which differ in nothing else, are one."""
+    (configuration,) = choices.configurations
+    for index, entry in enumerate(method_plans[:: len(choices.seeds)]):
+        trainer, values = OWN[entry.trainer], parse_assignments(entry.arguments)
+        own = plans_with_settings(plans, entry.name, trainer=trainer, dataset_json=dataset_json, values=values)
+        prepared, settings, _ = trainer.prepare_plans(own, configuration, dataset_json)
+        size = size_of_plans(configuration, resolved_configuration(prepared, configuration))
+        yield PlannedTraining(entry.trainer if index else PLAIN_NAME, size, settings)
 
 
 def arguments_of(choices: WorkflowChoices, trainer: str) -> list[str]:

@@ -81,7 +81,7 @@ def _config_values(choices: WorkflowChoices, environment: Mapping[str, str]) -> 
         "planner": choices.planner,
         "plans": choices.plans,
         "ensembling": len(models) > 1 and not choices.study,
-        "study": {"command": choices.command} if choices.study else None,
+        "study": {"command": choices.command, "equal_time": choices.equal_time is not None} if choices.study else None,
         "images": None if checked.images is None else str(checked.images.resolve()),
         "reference": None if checked.reference is None else str(checked.reference.resolve()),
         "ensembles": {"all_models": [_folder_name(model) for model in models]}

@@ -1,13 +1,14 @@
 """A study's rows by value, from small model folders as nnU-Net leaves them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from label_cases import tumour
 from model_folders import STUDIED, studied_model
 
 from nnunet_ext.errors import InputError
-from nnunet_ext.study.write import write_study
+from nnunet_ext.study.write import SMOKE_STEPS, draw_curves, is_smoke_scale, time_words, write_study
 from nnunet_ext.trainers import ModalityDropoutTrainer, ModalityPairingTrainer
 
 NOTHING = np.zeros_like(tumour())
@@ -82,6 +83,7 @@ def test_costs_are_counted_and_time_is_that_of_the_epochs(rows):
     assert pairing["parameters"] > plain["parameters"] > 1000
     assert pairing["operations_per_step"] > plain["operations_per_step"] > 1e6
     assert plain["seconds_per_step"] == 2.0
+    assert plain["training_seconds"] == 40.0  # two epochs of 20 s; the 10 s between them were waited
 
 
 def test_page_and_curves(rows, tmp_path):
@@ -90,8 +92,12 @@ def test_page_and_curves(rows, tmp_path):
     assert f"| ModalityPairingTrainer | whole_tumor | Dice | {scores} |" in page
     assert "Smoke scale" in page
     curves = (tmp_path / "study" / "curves.csv").read_text().splitlines()
+    assert curves[0] == "name,step,pseudo_dice,seconds"
     assert curves[1].startswith("plain nnU-Net,10,0.15")  # seeds .1 and .2
     assert curves[4].startswith("ModalityPairingTrainer,20,0.3")
+    assert [line.rsplit(",", 1)[1] for line in curves[1:3]] == ["20.0", "40.0"]
+    assert page.startswith("# Dataset999_Case, 20 steps\n")
+    assert "equal wall time" not in page
     assert (tmp_path / "study" / "curves.png").stat().st_size > 1000
 
 
@@ -106,3 +112,48 @@ def test_training_that_has_not_ended_is_refused(models, tmp_path):
     (models[1] / "fold_0" / "checkpoint_final.pth").rename(models[1] / "fold_0" / "checkpoint_latest.pth")
     with pytest.raises(InputError, match=r"Plans1__3d/fold_0: no training that has ended"):
         write_study(models, tmp_path / "study", num_processes=1)
+
+
+@pytest.fixture
+def models_at_equal_time(tmp_path):
+    """Plain nnU-Net trains 2 epochs in 40 s; pairing one in 36 s, with another seed in 38 s."""
+    cases = {"a": tumour()}
+    plain = [studied_model(tmp_path, ModalityDropoutTrainer, seed, cases, modality_dropout=0) for seed in (0, 1)]
+    pairing = [studied_model(tmp_path, ModalityPairingTrainer, seed, cases, epochs=1, seconds=36 + 2 * seed)
+               for seed in (0, 1)]  # fmt: skip
+    return [*plain, *pairing]
+
+
+def test_at_equal_time_steps_may_differ_and_times_are_said(models_at_equal_time, tmp_path):
+    with pytest.raises(InputError, match="Steps differ"):
+        write_study(models_at_equal_time, tmp_path / "study", num_processes=1)
+    rows = write_study(models_at_equal_time, tmp_path / "study", num_processes=1, equal_time=True)
+    assert [(row["equal_time"], row["steps"], row["cost"]["training_seconds"]) for row in rows] == [
+        (True, 20, 40.0),
+        (True, 10, 37.0),  # median of 36 and 38
+    ]
+    page = (tmp_path / "study" / "study.md").read_text()
+    assert page.startswith("# Dataset999_Case, equal wall time, 10 to 20 steps\n")
+    assert "trainings took 37.0 to 40.0 s, the longest 8.1 % more than the shortest" in page  # 40 / 37 = 1.081
+    assert "| Steps | Seconds of training |" in page
+    assert "| 10 | 37.000 |" in page
+    assert "over time" in page
+
+
+def test_curves_are_over_time_at_equal_time():
+    curves = pd.DataFrame({"name": "a", "step": [10, 20], "pseudo_dice": [0.1, 0.2], "seconds": [7.0, 15.0]})
+    for over, label, values in (("step", "training steps", [10, 20]), ("seconds", "training time [s]", [7, 15])):
+        (axes,) = draw_curves(curves, over).axes
+        assert axes.get_xlabel() == label
+        assert list(axes.lines[0].get_xdata()) == values
+
+
+def test_smoke_scale_is_that_of_the_longest_training():
+    assert is_smoke_scale([{"steps": 400}, {"steps": SMOKE_STEPS - 1}])
+    assert not is_smoke_scale([{"steps": 400}, {"steps": SMOKE_STEPS}])
+
+
+def test_times_that_were_not_logged_are_not_made_up():
+    assert time_words([{"cost": {"training_seconds": 3.0}}, {"cost": {"training_seconds": None}}]) == (
+        "training times were not logged"
+    )

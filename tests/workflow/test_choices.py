@@ -91,6 +91,63 @@ def test_study_that_cannot_be_is_refused(folders, changes, message):
         check_choices(choices(**{"study": True, "seeds": [0], **changes}), folders)
 
 
+@pytest.fixture
+def timed(tmp_path):
+    """Results of a study in which plain nnU-Net took 1 s a step, and others more, on the data set's own plans."""
+    size = {"configuration": "3d", "patch_size": [16, 16, 16], "batch_size": 2, "features_of_first_stage": 4}
+    rows = [
+        {
+            "name": name,
+            "dataset": NAME,
+            "plans": size,
+            "settings_unlike_paper": {},
+            "cost": {"seconds_per_step": seconds},
+        }
+        for name, seconds in (("plain nnU-Net", 1.0), (PAIRING, 2.5), (PLAIN, 1.25))
+    ]
+    file = tmp_path / "results.yaml"
+    file.write_text(json.dumps({"rows": rows}))  # JSON is YAML
+    return {"study": True, "seeds": [4, 9], "equal_time": file, "run_planning": False, "configurations": ["3d"]}
+
+
+def test_study_at_equal_time_gives_slower_trainers_fewer_epochs(folders, timed):
+    chosen = choices(trainers=[PAIRING, PLAIN], assignments=["num_epochs=5", f"{PLAIN}:modality_dropout=0.5"], **timed)
+    checked = check_choices(chosen, folders)
+    assert [(plans.trainer, plans.arguments) for plans in checked.method_plans] == [
+        (PLAIN, ("num_epochs=5", PLAIN_SETTING, "seed=4")),
+        (PLAIN, ("num_epochs=5", PLAIN_SETTING, "seed=9")),
+        (PAIRING, ("num_epochs=2", "seed=4")),  # 5 * 1 / 2.5
+        (PAIRING, ("num_epochs=2", "seed=9")),
+        (PLAIN, ("num_epochs=4", "modality_dropout=0.5", "seed=4")),  # 5 * 1 / 1.25
+        (PLAIN, ("num_epochs=4", "modality_dropout=0.5", "seed=9")),
+    ]
+    by_default = check_choices(choices(**timed), folders).method_plans
+    assert [plans.arguments for plans in by_default[::2]] == [  # of nnU-Net's 1000 epochs
+        (PLAIN_SETTING, "seed=4"),
+        ("num_epochs=400", "seed=4"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"study": False, "seeds": []}, "--equal-time belongs to --study"),
+        ({"run_planning": True, "configurations": ["3d_fullres"]}, "add --preprocessed"),
+        ({"assignments": [f"{PAIRING}:num_epochs=5"]}, f"{PAIRING}:num_epochs: with --equal-time"),
+        ({"assignments": [f"{PLAIN}:num_epochs=5"]}, f"{PLAIN}:num_epochs: with --equal-time"),
+        ({"assignments": [f"{PAIRING}:num_iterations_per_epoch=5"]}, "epochs of one length"),
+        ({"assignments": [f"{PAIRING}:num_val_iterations_per_epoch=5"]}, "epochs of one length"),
+        ({"assignments": ["num_iterations_per_epoch=5"]}, "num_iterations_per_epoch 250, and 5 here"),
+        ({"assignments": [f"{PAIRING}:batch_size=3"]}, f"{PAIRING}: timed with batch_size 2, and 3 here"),
+        ({"assignments": ["base_num_features=8"]}, "timed with features_of_first_stage 4, and 8 here"),
+        ({"trainers": [FUSION]}, f"0 rows of {FUSION}"),
+    ],
+)
+def test_study_at_equal_time_that_cannot_be_is_refused(folders, timed, changes, message):
+    with pytest.raises(UserError, match=message):
+        check_choices(choices(**{**timed, **changes}), folders)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

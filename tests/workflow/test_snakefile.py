@@ -107,6 +107,9 @@ def test_study_trains_and_compares_and_chooses_nothing(tmp_path, environment):
     line = next(line for line in output.splitlines() if "nnunet_ext step study" in line)
     assert line.count("ModalityDropoutTrainer__") == line.count("ModalityPairingTrainer__") == 2
     assert "-o study --command 'nnunet_ext workflow --study' -np 8" in line
+    assert "--equal-time" not in line
+    edit(tmp_path / "study", '"equal_time": false', '"equal_time": true')
+    assert re.search("nnunet_ext step study .* -np 8 --equal-time >", dry_run(tmp_path / "study"))
 
 
 def test_commands_are_complete(folder):
