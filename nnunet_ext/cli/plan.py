@@ -109,6 +109,7 @@ def _plan_for_network(
 ) -> None:
     from nnunet_ext.planning.dataset_folder import dataset_number
     from nnunet_ext.planning.memory_command import write_memory_plans
+    from nnunet_ext.planning.memory_share import read_memory_share
     from nnunet_ext.planning.memory_table import memory_records, memory_table
 
     planned = write_memory_plans(
@@ -124,7 +125,8 @@ def _plan_for_network(
     )
     name = planned.file.path.stem
     lines = [
-        "Memory is that of all tensors, counted without a GPU; kernels' workspace comes on top (docs/planning.md).",
+        f"Memory is that of all tensors, counted without a GPU. They may fill {read_memory_share()} of the target; "
+        "kernels' workspace comes on top (docs/planning.md).",
         *planned.notes,
     ]
     for data in planned.data:

@@ -8,15 +8,13 @@ import numpy as np
 
 from nnunet_ext.host.planner import HostPlanner
 from nnunet_ext.host.plans import make_json_ready
+from nnunet_ext.planning.memory_share import read_memory_share
 from nnunet_ext.planning.training_step import StepCost, step_cost
 from nnunet_ext.plans.network_entry import PlansError
 from nnunet_ext.plans.settings import PLANS_KEY
 from nnunet_ext.trainers.base import MethodTrainer
 
 GIGABYTE = 10**9  # bytes
-# Share of the target that tensors may fill. The rest is for what cannot be counted: the kernels' workspace and what the
-# allocator loses to fragmentation. Our choice, not measured; nnU-Net's own plans for 8 GB count 5.1 GB of tensors.
-FILLED = 0.9
 CASCADE = "3d_cascade_fullres"
 
 
@@ -34,7 +32,7 @@ class MethodPlanner(HostPlanner):
         trainer: Trainer to plan for.
         plans_name: Name of the new plans.
         settings: Settings of the trainer that differ from its defaults; written into the plans.
-        gpu_memory: Memory of the GPU, in GB of 10^9 bytes; tensors get 90 % of it.
+        gpu_memory: Memory of the GPU, in GB of 10^9 bytes; tensors get the share in ``memory_share.json`` of it.
         base_num_features: Features of the first stage.
         mixed_precision: Whether training is in mixed precision, as on a GPU; nnU-Net trains in float32 on the CPU.
         residual: Whether nnU-Net's residual-encoder U-Net is planned in place of its plain one.
@@ -53,17 +51,18 @@ class MethodPlanner(HostPlanner):
         residual: bool = False,
         begin: Callable[[str], None] = lambda name: None,
     ):
+        self.memory_share = read_memory_share().share
         super().__init__(
             dataset,
             gpu_memory,
             plans_name,
             base_num_features=base_num_features,
-            bytes_per_gigabyte=FILLED * GIGABYTE,
+            bytes_per_gigabyte=self.memory_share * GIGABYTE,
             residual=residual,
         )
         self.trainer = trainer
         self.settings = settings
-        self.target = FILLED * gpu_memory * GIGABYTE
+        self.target = self.memory_share * gpu_memory * GIGABYTE
         self.mixed_precision = mixed_precision
         self.begin = begin
         self._transpose_forward = self.axes_order()
@@ -84,7 +83,7 @@ class MethodPlanner(HostPlanner):
         smallest = max(patch_size) < 2 * self.smallest_feature_map or min(patch_size) == 1
         if cost.fixed > self.target or (smallest and cost.memory > self.target):
             raise PlansError(
-                f"No patch fits {self.gigabytes:g} GB, of which tensors get {FILLED:.0%}: "
+                f"No patch fits {self.gigabytes:g} GB, of which tensors get {self.memory_share:.0%}: "
                 f"{self.trainer.__name__}'s weights and optimizer take "
                 f"{cost.fixed / GIGABYTE:.2f} GB, and two patches of {tuple(map(int, patch_size))} voxels "
                 f"{cost.passes / GIGABYTE:.2f} GB. Give more memory (--gpu-memory) or narrow the network "

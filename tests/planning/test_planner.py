@@ -3,7 +3,9 @@
 import pytest
 from planned_dataset import NAME, write_planned_dataset
 
-from nnunet_ext.planning.planner import CASCADE, FILLED, GIGABYTE, MethodPlanner, largest_batch
+from nnunet_ext.planning import memory_share
+from nnunet_ext.planning.memory_share import MemoryShare, write_memory_share
+from nnunet_ext.planning.planner import CASCADE, GIGABYTE, MethodPlanner, largest_batch
 from nnunet_ext.planning.training_step import step_cost
 from nnunet_ext.plans.network_entry import PlansError
 from nnunet_ext.plans.settings import given_settings
@@ -39,7 +41,20 @@ def test_plans_fill_the_target_and_stay_below_it(tmp_path, monkeypatch, trainer)
     planner = planner_for(trainer, 0.05)
     plans = planner.plan_experiment()
     for configuration in ("2d", "3d_fullres"):
-        assert 0.7 < share(planner, plans, configuration) <= FILLED
+        assert 0.7 < share(planner, plans, configuration) <= planner.memory_share
+
+
+def test_the_file_decides_how_much_of_the_target_plans_fill(folder, tmp_path, monkeypatch):
+    file = tmp_path / "memory_share.json"
+    monkeypatch.setattr(memory_share, "FILE", file)
+    batches = []
+    for allowed in (0.9, 0.5):
+        write_memory_share(MemoryShare(allowed), file)
+        planner = planner_for(ModalityPairingTrainer, 0.05)
+        assert planner.target == pytest.approx(allowed * 0.05e9)  # bytes
+        plan = planner.plan_experiment()["configurations"]["3d_fullres"]
+        batches.append(plan["batch_size"] * plan["patch_size"][0] * plan["patch_size"][1] * plan["patch_size"][2])
+    assert batches[0] > batches[1]
 
 
 @pytest.mark.slow
@@ -75,7 +90,9 @@ def test_large_images_get_low_resolution_and_a_cascade_that_fits(tmp_path, monke
     plans = planner.plan_experiment()
     assert set(plans["configurations"]) == {"2d", "3d_lowres", "3d_fullres", CASCADE}
     assert plans["configurations"]["3d_lowres"]["spacing"][0] > 1
-    assert all(share(planner, plans, configuration) <= FILLED for configuration in plans["configurations"])
+    assert all(
+        share(planner, plans, configuration) <= planner.memory_share for configuration in plans["configurations"]
+    )
 
 
 def test_cascade_gets_a_size_of_its_own_where_its_channels_do_not_fit(folder, monkeypatch):
@@ -97,7 +114,7 @@ def test_cascade_gets_a_size_of_its_own_where_its_channels_do_not_fit(folder, mo
 
 @pytest.mark.parametrize("gpu_memory", [0.0002, 0.002])
 def test_a_target_that_holds_nothing_is_refused(folder, gpu_memory):
-    with pytest.raises(PlansError, match=r"No patch fits .*--gpu-memory"):
+    with pytest.raises(PlansError, match=r"No patch fits .* of which tensors get \d+%: .*--gpu-memory"):
         planner_for(ModalityPairingTrainer, gpu_memory).plan_experiment()
 
 
