@@ -4,17 +4,20 @@
     make gpu DEVICE=cpu SIZE=tiny     all of it, small, on a CPU: shows that it runs, and measures nothing of use
 
 Work is cut into units of at most a few minutes. Each is stored as soon as it is measured, and not measured again. At
-the end the tables of docs/gpu.md and README.md are written anew (those of a tiny run into its own folder).
+the end the share of memory that plans fill is fitted, and the tables of docs/gpu.md, docs/planning.md and README.md are
+written anew (share and tables of a tiny run into its own folder).
 """
 
 import argparse
+import gc
+import hashlib
 import json
 import os
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,15 +30,19 @@ import training_step
 from networks import METHODS as NETWORKS
 from networks import Size
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from phantom_study import PhantomStudy, Training, trainings
 from planning_memory import DATASET, METHODS, counted, planned_for, write_description
 
+from nnunet_ext.cli.termination import clean_exit_on_sigterm
+from nnunet_ext.planning import memory_share
+from nnunet_ext.planning.memory_share import MemoryShare, fitted_share, write_memory_share
 from nnunet_ext.planning.training_step import step_cost
 from nnunet_ext.testing import Case, make_batch, make_trainer
 from nnunet_ext.trainers import TRAINERS
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "gpu"
 sys.path.append(str(ROOT / "tools"))
-TRAINER_NAMES = [trainer.__name__ for trainer in TRAINERS]
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,11 @@ class Scale:
         batch: Samples of a step of networks that are timed alone.
         rounds: Timed steps.
         published: Whether memory is measured at the papers' sizes; else at this side.
-        steps: Training steps of an epoch.
+        steps: Training steps of a timed epoch, and of each training of the study.
+        epochs: Epochs that the study divides its steps into.
         shape: Voxels of the cases that an epoch loads.
-        trainers: Whether all trainers, or one a method.
+        cases: Cases of the study.
+        trainers: Whether all trainers, or one a method; of epoch and study, one alone.
     """
 
     side: int
@@ -59,15 +68,37 @@ class Scale:
     rounds: int
     published: bool
     steps: int
+    epochs: int
     shape: tuple[int, int, int]
+    cases: int
     trainers: bool
 
 
 SCALES = {
     "published": Scale(
-        side=128, base=32, batch=2, rounds=7, published=True, steps=250, shape=(140, 171, 137), trainers=True
+        side=128,
+        base=32,
+        batch=2,
+        rounds=7,
+        published=True,
+        steps=250,
+        epochs=5,
+        shape=(140, 171, 137),
+        cases=10,
+        trainers=True,
     ),
-    "tiny": Scale(side=16, base=8, batch=1, rounds=1, published=False, steps=2, shape=(24, 24, 24), trainers=False),
+    "tiny": Scale(
+        side=16,
+        base=8,
+        batch=1,
+        rounds=1,
+        published=False,
+        steps=2,
+        epochs=2,
+        shape=(24, 24, 24),
+        cases=5,
+        trainers=False,
+    ),
 }
 
 
@@ -79,15 +110,24 @@ class Unit:
         part: File of results that it is in.
         name: Name in the file.
         measure: Gives its rows.
+        needs: Units of its part that must be stored before.
     """
 
     part: str
     name: str
     measure: Callable[[], Any]
+    needs: tuple[str, ...] = ()
 
 
-def units(scale: Scale, device: torch.device) -> Iterator[Unit]:
-    """All units, the most wanted first."""
+def units(scale: Scale, device: torch.device, output: Path, work: Path) -> Iterator[Unit]:
+    """All units, the most wanted first.
+
+    Args:
+        scale: How large everything is.
+        device: Where it runs.
+        output: Folder of results.
+        work: Folder of what the study trains on, and of its models.
+    """
     compiled = (False, True) if device.type == "cuda" else (False,)  # as nnU-Net, which compiles on GPUs alone
     for trainer in (nnUNetTrainer, *METHODS):
         yield Unit("memory", trainer.__name__, lambda t=trainer: memory(t, scale, device))
@@ -110,6 +150,21 @@ def units(scale: Scale, device: torch.device) -> Iterator[Unit]:
         )
     for trainer in (nnUNetTrainer, *METHODS) if scale.trainers else (nnUNetTrainer, METHODS[0]):
         yield Unit("epoch", trainer.__name__, lambda t=trainer: epoch_of(t, scale, device))
+    study = PhantomStudy(
+        work,
+        device.type,
+        shape=scale.shape,
+        cases=scale.cases,
+        side=scale.side,
+        base=scale.base,
+        epochs=scale.epochs,
+        steps=scale.steps,
+    )
+    planned = trainings(TRAINERS if scale.trainers else METHODS[:1])
+    for training in planned:
+        yield Unit("study", training.name, lambda t=training: study.train(t))
+    names = tuple(training.name for training in planned)
+    yield Unit("study", "comparison", lambda: compare(study, planned, output), needs=names)
 
 
 def case_of(scale: Scale) -> Case:
@@ -185,7 +240,36 @@ def epoch_of(trainer_class: type[nnUNetTrainer], scale: Scale, device: torch.dev
         return epoch.measure(trainer_class, case_of(scale), scale.steps, scale.shape, Path(folder), device)
 
 
-def run(scale: Scale, device: torch.device, output: Path, minutes: float) -> tuple[list[str], list[str]]:
+def compare(study: PhantomStudy, planned: Sequence[Training], output: Path) -> list[dict[str, Any]]:
+    """Rows of the study, of the trainings that did not run out of memory."""
+    stored = json.loads((output / "study.json").read_text())["units"]
+    return study.compare([training for training in planned if "error" not in stored[training.name]], output / "study")
+
+
+def share_file(device: torch.device, scale: Scale, output: Path) -> Path:
+    """The file of the share that plans are made with, where it is to be decided; else one that nothing reads.
+
+    What is measured on a CPU, small, or beside the repository's own results decides nothing.
+    """
+    decides = device.type == "cuda" and scale.published and output == RESULTS
+    return memory_share.FILE if decides else output / memory_share.FILE.name
+
+
+def fit_share(output: Path, file: Path) -> None:
+    """Write the share of memory that plans may fill, once the memory part is whole and has measured a step.
+
+    Args:
+        output: Folder of results.
+        file: File to write.
+    """
+    content = json.loads((output / "memory.json").read_text()) if (output / "memory.json").exists() else {"units": {}}
+    whole = {trainer.__name__ for trainer in (nnUNetTrainer, *METHODS)} <= content["units"].keys()
+    if whole and (share := fitted_share(content["units"])) is not None:
+        environment = content["environment"]
+        write_memory_share(MemoryShare(share, environment["device"], environment["torch"]), file)
+
+
+def run(scale: Scale, device: torch.device, output: Path, minutes: float, work: Path) -> tuple[list[str], list[str]]:
     """Measure what is not stored yet.
 
     Args:
@@ -193,6 +277,7 @@ def run(scale: Scale, device: torch.device, output: Path, minutes: float) -> tup
         device: Where it runs.
         output: Folder of results, a file a part.
         minutes: No unit is begun after this time.
+        work: Folder below which the study trains, in one of its own for each device, version and size.
 
     Returns:
         Names of units that failed, and of those that are left for the next call.
@@ -201,7 +286,8 @@ def run(scale: Scale, device: torch.device, output: Path, minutes: float) -> tup
     # as it is read again: lists in place of tuples
     header = json.loads(json.dumps({"scale": vars(scale), "environment": training_step.environment(device)}))
     failed, left = [], []
-    for unit in units(scale, device):
+    own = hashlib.sha256(json.dumps(header).encode()).hexdigest()[:8]
+    for unit in units(scale, device, output, work / f"training_{own}"):
         file = output / f"{unit.part}.json"
         content = json.loads(file.read_text()) if file.exists() else header | {"units": {}}
         if {key: content[key] for key in header} != header:
@@ -209,7 +295,7 @@ def run(scale: Scale, device: torch.device, output: Path, minutes: float) -> tup
         name = f"{unit.part}: {unit.name}"
         if unit.name in content["units"]:
             continue
-        if time.monotonic() > end:
+        if time.monotonic() > end or not content["units"].keys() >= set(unit.needs):
             left.append(name)
             continue
         print(name, flush=True)
@@ -223,6 +309,7 @@ def run(scale: Scale, device: torch.device, output: Path, minutes: float) -> tup
             continue
         finally:
             if device.type == "cuda":
+                gc.collect()  # a trainer refers to itself
                 torch.cuda.empty_cache()
         output.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial")
@@ -244,8 +331,11 @@ def main() -> None:
         raise SystemExit("No GPU that PyTorch can use. To see that all of it runs: make gpu DEVICE=cpu SIZE=tiny")
     torch.backends.cudnn.benchmark = True
     tiny = arguments.size == "tiny"
-    output = arguments.output or (ROOT / ".gpu" / "tiny" if tiny else ROOT / "benchmarks" / "results" / "gpu")
-    failed, left = run(SCALES[arguments.size], device, output, arguments.minutes)
+    output = arguments.output or (ROOT / ".gpu" / "tiny" if tiny else RESULTS)
+    work = output if tiny else ROOT / ".gpu"
+    with clean_exit_on_sigterm():  # also ends a training
+        failed, left = run(SCALES[arguments.size], device, output, arguments.minutes, work)
+    fit_share(output, share_file(device, SCALES[arguments.size], output))
 
     from measured_tables import gpu, write_pages
 

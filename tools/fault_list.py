@@ -892,6 +892,31 @@ TYPED_FAULTS = (
     ),
 )
 
+MEMORY_SHARE, SHARE_TESTS = "nnunet_ext/planning/memory_share.py", "tests/planning/test_memory_share.py"
+MEMORY_FAULTS = (
+    Fault(
+        "the share of memory is rounded up",
+        MEMORY_SHARE,
+        '100 * row["estimated_bytes"] // held_bytes(row)',
+        '-(-100 * row["estimated_bytes"] // held_bytes(row))',
+        f"{SHARE_TESTS}::test_share_is_the_least_of_all_steps_rounded_down",
+    ),
+    Fault(
+        "the share of memory leaves no room for what was not measured",
+        MEMORY_SHARE,
+        "min(*hundredths, round(100 * MOST))",
+        "min(*hundredths, 100)",
+        f"{SHARE_TESTS}::test_share_leaves_room_for_what_is_in_no_measured_step",
+    ),
+    Fault(
+        "plans fill the whole memory whatever share was measured",
+        "nnunet_ext/planning/planner.py",
+        "self.target = self.memory_share * gpu_memory",
+        "self.target = gpu_memory",
+        "tests/planning/test_planner.py::test_the_file_decides_how_much_of_the_target_plans_fill",
+    ),
+)
+
 FAULTS = (
     *UNCERTAINTY_FAULTS,
     *SEVERAL_PROCESSES,
@@ -910,4 +935,5 @@ FAULTS = (
     *MODALITY_FAULTS,
     *PROVENANCE,
     *PYTHON_FAULTS,
+    *MEMORY_FAULTS,
 )

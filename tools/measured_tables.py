@@ -11,6 +11,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from nnunet_ext.planning.memory_share import MOST, fitted_share, held_bytes, read_memory_share
+from nnunet_ext.study.write import interval_words, is_smoke_scale
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- begin {name}: python tools/measured_tables.py -->", "<!-- end {name} -->"
@@ -134,6 +137,7 @@ def gpu(results: Path) -> str:
         "networks": _networks,
         "convolutions": _convolutions,
         "epoch": _epoch,
+        "study": _study,
     }
     titles = {
         "memory": "Memory of a training step against the planner's estimate",
@@ -141,6 +145,7 @@ def gpu(results: Path) -> str:
         "networks": "Networks against their references",
         "convolutions": "Grouped and depthwise convolutions",
         "epoch": "An epoch with real data loading",
+        "study": "Study at equal steps, on phantoms",
     }
     lines = []
     for part, table in parts.items():
@@ -165,10 +170,16 @@ def _scale(scale: dict[str, Any]) -> str:
     return f"patch {scale['side']}^3 where no other is given, width {scale['base']}"
 
 
+def memory_share_of_plans() -> str:
+    """The share of the memory that plans fill, and where it comes from."""
+    share = read_memory_share()
+    source = f"[measured](gpu.md) on {share.device}, torch {share.torch}"
+    if share.device is None:
+        source = f"our choice, {NOT_MEASURED} on a GPU"
+    return f"Tensors get {100 * share.share:.0f} % of the target: {source}."
+
+
 def _memory(units: dict[str, Any]) -> str:
-    measured = {
-        name: {"measured": row.get("reserved_bytes", row.get("counted_bytes")), **row} for name, row in units.items()
-    }
     rows = [
         [
             name,
@@ -176,10 +187,10 @@ def _memory(units: dict[str, Any]) -> str:
             str(row["batch"]),
             f"{row['estimated_bytes'] / 1e9:.2f}",
             f"{row['allocated_bytes'] / 1e9:.2f}" if "allocated_bytes" in row else "",
-            f"{row['measured'] / 1e9:.2f}",
-            f"{row['estimated_bytes'] / row['measured']:.2f}",
+            f"{held_bytes(row) / 1e9:.2f}",
+            f"{row['estimated_bytes'] / held_bytes(row):.2f}",
         ]
-        for name, row in measured.items()
+        for name, row in units.items()
     ]
     table = markdown(
         [
@@ -193,10 +204,12 @@ def _memory(units: dict[str, Any]) -> str:
         ],
         rows,
     )
-    share = min(row["estimated_bytes"] / row["measured"] for row in measured.values())
+    share = fitted_share(units)
+    if share is None:
+        return table
     return (
-        f"{table}\n\nTensors may get {100 * share:.0f} % of the memory, by the least of the last column; "
-        "the planner gives them 90 %."
+        f"{table}\n\nTensors may get {100 * share:.0f} % of the memory, by the least of the last column, rounded "
+        f"down and at most {100 * MOST:.0f} %; the planner gives them {read_memory_share()}."
     )
 
 
@@ -263,6 +276,38 @@ def _epoch(units: dict[str, Any]) -> str:
     return markdown(["trainer", "steps", "epoch, s", "step alone, s", "the training steps' share of the epoch"], rows)
 
 
+def _study(units: dict[str, Any]) -> str:
+    if "comparison" not in units:
+        return f"Not compared yet. Trained: {', '.join(units)}."
+    compared = units["comparison"]
+    regions = list(compared[0]["scores"])
+    rows = [
+        [
+            row["name"],
+            *(interval_words(row["scores"][region]["dice"]) for region in regions),
+            " / ".join(f"{row['minus_plain'][region]['dice']['mean']:+.3f}" for region in regions)
+            if "minus_plain" in row
+            else "",
+            f"{row['cost']['seconds_per_step']:.3f}",
+            f"{row['cost']['memory_of_step'] / 1e9:.2f}",
+        ]
+        for row in compared
+    ]
+    headings = [f"Dice, {region}" for region in regions]
+    table = markdown(["", *headings, "minus plain nnU-Net", "step, s", "memory (estimated), GB"], rows)
+    first = compared[0]
+    scale = (
+        "**Smoke scale**: shows that all of them train, validate and can be compared, not how accurate one is. "
+        if is_smoke_scale(first)
+        else ""
+    )
+    return (
+        f"{table}\n\n{scale}{first['steps']} steps of batch {first['plans']['batch_size']}, seed 0, "
+        f"{first['num_cases']} validation case(s), means with bootstrap intervals over them; seconds with data "
+        "loading and the epochs' validation. Settings are the papers' but for the steps and a warm-up of one epoch."
+    )
+
+
 # page -> name of the block -> what stands in it
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"costs": lambda: costs(RESULTS)},
@@ -271,6 +316,7 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
         "dead_regions_long": lambda: dead_regions(RESULTS, "dead_regions_autoencoder_500_steps_cpu"),
     },
     "benchmarks/README.md": {"dead_regions_others": lambda: dead_regions(RESULTS, "dead_regions_others_cpu")},
+    "docs/planning.md": {"memory_share": memory_share_of_plans},
     "docs/gpu.md": {"gpu": lambda: gpu(RESULTS / "gpu")},
 }
 
