@@ -298,7 +298,7 @@ def _study(units: dict[str, Any]) -> str:
     first = compared[0]
     scale = (
         "**Smoke scale**: shows that all of them train, validate and can be compared, not how accurate one is. "
-        if is_smoke_scale(first)
+        if is_smoke_scale(compared)
         else ""
     )
     return (
