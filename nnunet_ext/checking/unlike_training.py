@@ -53,11 +53,15 @@ def read_fingerprint(content: Mapping[str, Any]) -> tuple[np.ndarray, list[tuple
 
     Raises:
         KeyError: It is none.
+        ValueError: Its spacings are none.
     """
     properties = content["foreground_intensity_properties_per_channel"]
     channels = [properties[key] for key in sorted(properties, key=int)]
     ranges = [(float(each["percentile_00_5"]), float(each["percentile_99_5"])) for each in channels]
-    return np.array(content["spacings"], dtype=float), ranges
+    spacings = np.array(content["spacings"], dtype=float)
+    if spacings.ndim != 2:
+        raise ValueError("spacings is no list of lists")
+    return spacings, ranges
 
 
 def unlike_training(case: str, check: CaseCheck, training: TrainingData) -> list[Finding]:

@@ -9,6 +9,7 @@ import typer
 from nnunet_ext.cli.options import Convention, Device, Json, NumProcesses, raw_folder, torch_device
 from nnunet_ext.errors import UserError
 from nnunet_ext.files.checkpoint import FINAL
+from nnunet_ext.files.dataset_json import read_dataset_json
 from nnunet_ext.files.json_object import read_json_object
 from nnunet_ext.shells import command_line
 from nnunet_ext.tables import print_table, text_table
@@ -106,7 +107,7 @@ def subsets(
 
 
 def _of_model(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    return read_json_object(folder / "dataset.json"), read_json_object(folder / "plans.json")
+    return read_dataset_json(folder), read_json_object(folder / "plans.json", ["configurations"])
 
 
 def _of_dataset(dataset: str, plans: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -116,4 +117,4 @@ def _of_dataset(dataset: str, plans: str) -> tuple[dict[str, Any], dict[str, Any
     raw = raw_folder()
     folder = find_dataset(raw, dataset)
     planned = Path(os.environ.get("nnUNet_preprocessed", ""), folder.name, f"{plans}.json")
-    return read_json_object(folder / "dataset.json"), read_json_object(planned) if planned.is_file() else None
+    return read_dataset_json(folder), read_json_object(planned, ["configurations"]) if planned.is_file() else None

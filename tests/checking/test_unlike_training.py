@@ -98,3 +98,9 @@ def test_fingerprint_is_read_in_the_order_of_the_channels():
     content = {"spacings": [[1, 2, 3]], "foreground_intensity_properties_per_channel": properties}
     spacings, ranges = read_fingerprint(content)
     assert (spacings.tolist(), ranges) == ([[1, 2, 3]], [(0, 0.5), (2, 2.5), (10, 10.5)])
+
+
+@pytest.mark.parametrize("spacings", [None, 5, [1.0, 1.0, 1.0]])
+def test_fingerprint_whose_spacings_are_none_is_refused(spacings):
+    with pytest.raises(ValueError, match="spacings"):
+        read_fingerprint({"foreground_intensity_properties_per_channel": {}, "spacings": spacings})

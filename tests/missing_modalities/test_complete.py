@@ -10,7 +10,9 @@ from label_cases import read_image, write_image
 from model_folders import RESAMPLING
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from typer.testing import CliRunner
 
+from nnunet_ext.cli import app
 from nnunet_ext.errors import InputError
 from nnunet_ext.missing_modalities.complete import complete_folder
 from nnunet_ext.missing_modalities.presence import read_presence
@@ -180,3 +182,24 @@ def test_presence_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "modalities.json").write_text(json.dumps({"cases": []}))
     with pytest.raises(InputError, match="not written by"):
         read_presence(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("dataset.json", {"channel_names": None}),
+        ("dataset.json", {"file_ending": 5}),
+        ("plans.json", {"configurations": None}),
+        ("plans.json", {"configurations": 5}),
+    ],
+)
+def test_descriptions_of_another_shape_are_one_message(tmp_path, file, change):
+    contents = {"dataset.json": dataset(), "plans.json": planned(["ZScoreNormalization"] * 2, True)}
+    contents[file] |= change
+    for name, content in contents.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    write_image(tmp_path / "in" / "a_0000.nii.gz", brain())
+    command = ["complete", str(tmp_path / "in"), str(tmp_path / "out"), "-m", str(tmp_path)]
+    with pytest.raises(InputError, match=f"{file} has no {next(iter(change))}"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    assert not (tmp_path / "out").exists()
