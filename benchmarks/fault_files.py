@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import subprocess
 import zipfile
 import zlib
@@ -16,6 +17,7 @@ from nnunet_ext.files.atomic import PREFIX
 from nnunet_ext.files.checkpoint import damage
 
 ENDS = {".png": b"IEND\xaeB`\x82", ".html": b"</html>", ".pdf": b"%%EOF"}
+_MINUTE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d(?=</p></footer>)")
 
 
 def is_whole(file: Path) -> bool:
@@ -74,9 +76,11 @@ def is_temporary(path: Path) -> bool:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Name, relative to a folder, and digest of every file."""
+    """Name, relative to a folder, and digest of every file; that of a report without the minute in its footer."""
     files = (file for file in folder.rglob("*") if file.is_file() and not is_temporary(file))
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(_MINUTE.sub(b"", file.read_bytes())).hexdigest() for file in files
+    }
 
 
 def size_of(folder: Path) -> int:

@@ -153,7 +153,7 @@ def exit_when_a_child_is_killed(say: Callable[[str], None]) -> Iterator[None]:
 
     A pool of Python's only starts another worker, and waits for ever for the result of the one that was killed, or for
     the lock that it held. SIGTERM does not count: it is how pools end their own workers. A worker that is killed within
-    a fifth of a second of its start is not seen.
+    a twentieth of a second of its start is not seen.
 
     Args:
         say: Is told the signal, before the end.
@@ -168,7 +168,7 @@ def exit_when_a_child_is_killed(say: Callable[[str], None]) -> Iterator[None]:
 
 def _watch_children(done: Event, say: Callable[[str], None]) -> None:
     children = {child.pid: child for child in multiprocessing.active_children()}
-    while not done.wait(0.2):
+    while not done.wait(0.05):
         children |= {child.pid: child for child in multiprocessing.active_children()}
         codes = [child.exitcode for child in children.values() if child.exitcode is not None]
         if killed := [-code for code in codes if code < 0 and code != -signal.SIGTERM]:
