@@ -65,7 +65,8 @@ def test_rows_at_equal_time_have_their_own_steps_and_times(tmp_path):
     cost = {"parameters": 1, "operations_per_step": 1, "memory_of_step": 1, "seconds_per_step": 0.1}
     row = ROW | {
         "dataset": "Dataset999_Case", "equal_time": True, "folds": ["0"], "device": "cpu", "versions": {},
-        "plans": {"patch_size": [16], "batch_size": 2, "features_of_first_stage": 4}, "commit": "c", "command": "do",
+        "plans": {"spacing": [1.5], "patch_size": [16], "batch_size": 2, "features_of_first_stage": 4},
+        "commit": "c", "command": "do",
         "fingerprint": "f", "convention": "nan", "hd95_definition": "pooled",
         "scores": {"lesion": {"dice": dice, "hd95": dice}}, "minus_plain": {"lesion": {"dice": dice, "hd95": dice}},
     }  # fmt: skip

@@ -5,6 +5,7 @@
 copies rows measured elsewhere (../shared/results/*.yaml, where there are any that are not here yet), and writes the
 page anew. It depends on the files in benchmarks/results alone: ``published.yaml`` has the papers' figures, files with a
 ``source`` have rows from elsewhere, and all others are ``results.yaml`` of studies (``nnunet_ext workflow --study``).
+To these ``remarks`` may be added: what a reader should know and see. The curves of NAME.yaml are docs/results/NAME.png.
 """
 
 import shutil
@@ -30,6 +31,7 @@ PAGE = CHECKOUT / "docs" / "results.md"
 RESULTS = CHECKOUT / "benchmarks" / "results"
 ELSEWHERE = CHECKOUT.parent / "shared" / "results"
 PUBLISHED = "published.yaml"
+PICTURES = "results"  # below docs
 INTRODUCTION = """# Results
 
 Made by `python tools/results_page.py` from the rows in `benchmarks/results/*.yaml`; a test fails where page and rows
@@ -64,13 +66,13 @@ def rendered(results: Path = RESULTS) -> str:
     files = {file.name: yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(results.glob("*.yaml"))}
     papers = files.pop(PUBLISHED)["papers"]
     elsewhere = {name: content for name, content in files.items() if "source" in content}
-    studies = {name: content["rows"] for name, content in files.items() if name not in elsewhere}
-    rows = [row for of_study in studies.values() for row in of_study]
-    if large := [name for name, of_study in studies.items() if not is_smoke_scale(of_study)]:
+    studies = {name: content for name, content in files.items() if name not in elsewhere}
+    rows = [row for study in studies.values() for row in study["rows"]]
+    if large := [name for name, study in studies.items() if not is_smoke_scale(study["rows"])]:
         raise ValueError(f"The introduction calls all rows smoke scale, and {large[0]} is not. Rewrite it.")
     parts = [INTRODUCTION, "## Theirs and ours", "", *_papers(papers, rows)]
-    for name, of_study in studies.items():
-        parts += [*_study(name, of_study)]
+    for name, study in studies.items():
+        parts += [*_study(name, study["rows"], study.get("remarks", ""))]
     for name, content in elsewhere.items():
         parts += [*_rows_from_elsewhere(name, content)]
     return "\n".join(parts).rstrip() + "\n"
@@ -126,25 +128,30 @@ def why(paper: dict[str, Any], row: dict[str, Any]) -> str:
     return "; ".join(reasons)
 
 
-def _study(name: str, rows: Sequence[dict[str, Any]]) -> list[str]:
+def _study(name: str, rows: Sequence[dict[str, Any]], remarks: str) -> list[str]:
     first = rows[0]
     plans, seeds = first["plans"], ", ".join(map(str, first["seeds"]))
     patch = "x".join(map(str, plans["patch_size"]))
+    spacing = " x ".join(f"{side:g}" for side in plans["spacing"])
+    picture = f"{PICTURES}/{name.removesuffix('.yaml')}.png"
+    curves = [f"![pseudo Dice over steps]({picture})", ""] if (PAGE.parent / picture).exists() else []
     versions = ", ".join(f"{key} {value}" for key, value in first["versions"].items())
     return [
         f"## {first['dataset']}{', smoke scale' if is_smoke_scale(rows) else ''}",
         "",
-        f"{budget_words(rows).capitalize()}, batch {plans['batch_size']}, patch {patch}, width "
+        f"{budget_words(rows).capitalize()}, batch {plans['batch_size']}, patch {patch} of {spacing} mm, width "
         f"{plans['features_of_first_stage']}; {first['num_cases']} validation cases of fold "
         f"{', '.join(first['folds'])}, seeds {seeds}.",
         f"{first['device']}, {versions}, commit {first['commit']}; fingerprint {first['fingerprint']}; empty masks "
         f"`{first['convention']}`, HD95 `{first['hd95_definition']}`; rows: `benchmarks/results/{name}`.",
         "",
+        *[" ".join(remarks.split()), ""] * bool(remarks),
         *[f"Equal wall time: {time_words(rows)}.", ""] * is_at_equal_time(first),
         *markdown_table(*score_cells(rows)),
         "",
         *markdown_table(*cost_cells(rows)),
         "",
+        *curves,
         f"`{first['command']}`",
         "",
     ]

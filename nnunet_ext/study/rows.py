@@ -63,7 +63,7 @@ def fingerprint_hash(dataset: str) -> str | None:
 
 
 def size_of_plans(configuration: str, plan: dict[str, Any]) -> dict[str, Any]:
-    """Configuration, patch, batch and width of plans, as rows have them.
+    """Configuration, spacing in mm, patch, batch and width of plans, as rows have them.
 
     Args:
         configuration: Its name.
@@ -71,6 +71,7 @@ def size_of_plans(configuration: str, plan: dict[str, Any]) -> dict[str, Any]:
     """
     return {
         "configuration": configuration,
+        "spacing": list(plan["spacing"]),
         "patch_size": list(plan["patch_size"]),
         "batch_size": plan["batch_size"],
         "features_of_first_stage": plan["architecture"]["arch_kwargs"]["features_per_stage"][0],

@@ -71,7 +71,8 @@ def test_row_says_what_was_trained(rows):
     assert pairing["fingerprint"] == "e29416a8e900"  # of '{"a": [2.5], "b": 1}'
     assert pairing["settings_unlike_paper"] == STUDIED | {"warmup_epochs": 1}
     assert pairing["plans"] == {
-        "configuration": "3d", "patch_size": [16, 16, 16], "batch_size": 2, "features_of_first_stage": 4
+        "configuration": "3d", "spacing": [1.0, 1.0, 1.0], "patch_size": [16, 16, 16], "batch_size": 2,
+        "features_of_first_stage": 4,
     }  # fmt: skip
     assert pairing["command"] == "the command"
     assert pairing["versions"]["torch"] == "2.9"
