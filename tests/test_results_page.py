@@ -3,7 +3,7 @@
 import pytest
 import results_page
 import yaml
-from results_page import PAGE, RESULTS, copy_from_elsewhere, rendered, why
+from results_page import PAGE, RESULTS, _beside, copy_from_elsewhere, rendered, why
 
 ROW = {
     "name": "ModalityPairingTrainer",
@@ -33,6 +33,13 @@ def test_every_row_of_ours_beside_a_paper_has_its_reason():
     lines = [line for line in rendered().splitlines() if line.startswith("| Dataset")]
     for line in lines:
         assert "other data (" in line.split("|")[-2]
+
+
+def test_regions_are_compared_under_either_spelling_and_others_are_not():
+    row = {"scores": {"whole tumor": {"dice": {"mean": 0.5}}}}
+    paper = {"regions": ["whole_tumor"], "dice": [0.9]}
+    assert _beside(paper, row)[1] == "-0.400"
+    assert _beside(paper | {"regions": ["lesion"]}, row)[1] == "other regions"
 
 
 def test_reasons_name_data_scale_plans_and_settings():

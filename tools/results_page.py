@@ -107,7 +107,7 @@ def _papers(papers: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) ->
 def _beside(paper: dict[str, Any], row: dict[str, Any]) -> list[str]:
     """Our Dice, its difference to the paper's, and our gain."""
     ours = [score["dice"]["mean"] for score in row["scores"].values()]
-    comparable = list(row["scores"]) == paper["regions"]
+    comparable = [name.replace(" ", "_") for name in row["scores"]] == paper["regions"]
     difference = _signed(a - b for a, b in zip(ours, paper["dice"], strict=True)) if comparable else "other regions"
     gains = " / ".join(
         f"{_signed([region['dice']['mean']])} ({_signed(region['dice']['interval'], ' to ')})"
