@@ -95,6 +95,7 @@ def test_study_that_cannot_be_is_refused(folders, changes, message):
 def timed(tmp_path):
     """Results of a study in which plain nnU-Net took 1 s a step, and others more, on the data set's own plans."""
     size = {"configuration": "3d", "patch_size": [16, 16, 16], "batch_size": 2, "features_of_first_stage": 4}
+    size["spacing"] = [1.0, 1.0, 1.0]
     rows = [
         {
             "name": name,
