@@ -3,8 +3,8 @@
 Both trainers get the same network, nnU-Net's U-Net, and run whole epochs on the same batch in turn, in one process; the
 method is switched off (weight 0). What is left is the trainer: its loss wrapper, its checks, its log and its plot.
 Checkpoints, which hold the same tensors, are left out, and so is loading data, which is nnU-Net's. The health of the
-training is measured as in any training, in one step of five here and of ten there; weighing the gradients of the loss
-components, in one epoch of ten, and the plot of the health are timed apart and added.
+training is measured as in any training, in one step of ten; weighing the gradients of the loss components, in one epoch
+of ten, and the plot of the health are timed apart and added.
 
     python benchmarks/trainer_overhead.py --output benchmarks/results/NAME.json
 """
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=32, help="side of the patch, voxels")
     parser.add_argument("--base", type=int, default=8, help="features of the first stage")
     parser.add_argument(
-        "--steps", type=int, default=5, help="training steps of an epoch; times are scaled to nnU-Net's 250"
+        "--steps", type=int, default=10, help="training steps of an epoch; times are scaled to nnU-Net's 250"
     )
     parser.add_argument("--epochs", type=int, default=31, help="epochs of each trainer")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
