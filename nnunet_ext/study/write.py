@@ -1,6 +1,5 @@
 """What a study leaves: ``results.yaml``, ``study.md``, ``curves.png`` and ``curves.csv``."""
 
-import subprocess
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -18,6 +17,7 @@ from nnunet_ext.files.figure import save_figure
 from nnunet_ext.study.repeats import Repeats, group_repeats
 from nnunet_ext.study.rows import METRICS, rows_of_study
 from nnunet_ext.trained.model_folder import read_model
+from nnunet_ext.version import commit
 
 SMOKE_STEPS = 10_000  # fewer steps than this are called smoke scale: nnU-Net's default is 250,000
 
@@ -45,7 +45,7 @@ def write_study(
         InputError: Folds are missing or differ, steps differ without ``equal_time``, or there are several data sets.
     """
     entries = group_repeats([read_model(folder) for folder in models], equal_time)
-    origin = {"equal_time": equal_time, "commit": commit_of_package(), "command": command}
+    origin = {"equal_time": equal_time, "commit": commit(), "command": command}
     rows = [row | origin for row in rows_of_study(entries, num_processes)]
     curves = curves_of(entries)
     with atomic_files(output) as new:
@@ -55,22 +55,6 @@ def write_study(
         write_csv(curves, new / "curves.csv")
         save_figure(draw_curves(curves, over="seconds" if equal_time else "step"), new / "curves.png")
     return rows
-
-
-def commit_of_package() -> str | None:
-    """Commit of the checkout that this package lies in, with a + where files were changed; None outside of one."""
-    folder = Path(__file__).parent
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=folder, capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("+" if changed else "")
 
 
 def is_smoke_scale(rows: Sequence[dict[str, Any]]) -> bool:
