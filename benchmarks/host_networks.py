@@ -9,14 +9,12 @@ out. It shows that the pieces work together; a few hundred steps say nothing abo
 """
 
 import json
-import platform
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from missing_modalities import CONFIGURATION, Study, study_parser
+from missing_modalities import CONFIGURATION, Study, study_parser, without_rows
 
 EPOCHS = 10
 PLANNED = "nnUNetResEncUNetMPlans"
@@ -113,17 +111,7 @@ def main() -> None:
     study = SmokeStudy(arguments.folder, arguments)
     study.root.mkdir(parents=True, exist_ok=True)
     study.prepare()
-    content: dict[str, Any] = {
-        "device": "cpu, one thread",
-        "machine": platform.machine(),
-        "versions": {name: version(name) for name in ("nnunetv2", "torch", "nnunet_ext")},
-        "data": "phantom" if arguments.data is None else arguments.data.name,
-        "steps": arguments.steps,
-        "batch_size": 2,
-        "patch_size": list(arguments.patch),
-        "base_num_features": arguments.base,
-        "rows": [],
-    }
+    content = without_rows(arguments, {})
     for run in RUNS:
         content["rows"].append(study.smoke(run))
         arguments.output.write_text(json.dumps(content, indent=4) + "\n")

@@ -193,6 +193,27 @@ def study_parser(
     return parser
 
 
+def without_rows(arguments: argparse.Namespace, cases: dict[str, Any]) -> dict[str, Any]:
+    """What is stored beside the rows of a study.
+
+    Args:
+        arguments: Of :func:`study_parser`.
+        cases: What is to be said of the cases.
+    """
+    return {
+        "device": "cpu, one thread",
+        "machine": platform.machine(),
+        "versions": {name: version(name) for name in ("nnunetv2", "torch", "nnunet_ext")},
+        "data": "phantom" if arguments.data is None else arguments.data.name,
+        **cases,
+        "steps": arguments.steps,
+        "batch_size": 2,
+        "patch_size": list(arguments.patch),
+        "base_num_features": arguments.base,
+        "rows": [],
+    }
+
+
 def main() -> None:
     """Run the study and store its rows."""
     parser = study_parser(__doc__, cases=16, shape=(40, 48, 44), steps=600, patch=(32, 32, 32))
@@ -203,19 +224,11 @@ def main() -> None:
     study = Study(arguments.folder, arguments)
     study.root.mkdir(parents=True, exist_ok=True)
     study.prepare()
-    content: dict[str, Any] = {
-        "device": "cpu, one thread",
-        "machine": platform.machine(),
-        "versions": {name: version(name) for name in ("nnunetv2", "torch", "nnunet_ext")},
-        "data": "phantom" if arguments.data is None else arguments.data.name,
+    cases = {
         **({} if arguments.data else {"shape": list(arguments.shape), "test_cases": arguments.test_cases}),
         "training_cases": len(list((study.raw / "labelsTr").iterdir())) - 1,  # one is nnU-Net's validation set
-        "steps": arguments.steps,
-        "batch_size": 2,
-        "patch_size": list(arguments.patch),
-        "base_num_features": arguments.base,
-        "rows": [],
     }
+    content = without_rows(arguments, cases)
     for run in runs(arguments.variants):
         content["rows"].append(study.run(run))
         arguments.output.write_text(json.dumps(content, indent=4) + "\n")
